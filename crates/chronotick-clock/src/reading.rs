@@ -1,0 +1,160 @@
+//! What a reader gets: one instant with its bound, its spread, and whether it may be trusted.
+
+use crate::{Levels, Offset, Span, Timestamp};
+use std::fmt;
+
+/// How far corrected time can be relied on, from best to worst by name, each with a [`Reason`] beside it.
+///
+/// Unknown is never healthy: every state but [`Synced`](State::Synced) says that something is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Measuring has begun; no majority of the sources stands behind the estimate yet.
+    Warmup = 0,
+    /// A strict majority of the sources agrees, recently, and the bound is acceptable.
+    Synced = 1,
+    /// It was synced; new evidence is missing and the bound grows, but is still acceptable.
+    Holdover = 2,
+    /// No claim can be made that would be acceptable: the bound is too wide or nothing backs it.
+    Unsynced = 3,
+    /// The engine itself is broken; the reason says how.
+    Error = 4,
+}
+
+impl State {
+    const ALL: [State; 5] = [State::Warmup, State::Synced, State::Holdover, State::Unsynced, State::Error];
+
+    /// The state with this number; a number from a future version is an [`Error`](State::Error).
+    pub fn from_code(code: u8) -> State {
+        State::ALL.get(usize::from(code)).copied().unwrap_or(State::Error)
+    }
+    /// The word used in every view and interface: `warmup`, `synced`, `holdover`, `unsynced`, `error`.
+    pub fn name(self) -> &'static str {
+        ["warmup", "synced", "holdover", "unsynced", "error"][self as usize]
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why the [`State`] is what it is, in words ([`Display`](fmt::Display)).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            const ALL: &'static [Reason] = &[$(Reason::$name,)*];
+        }
+
+        impl fmt::Display for Reason {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $(Reason::$name => $text,)* })
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A strict majority of at least two sources agrees.
+    Agreement = "a majority of the sources agrees",
+    /// There is but one source: nothing could contradict it.
+    SingleSource = "the only source is trusted, nothing can contradict it",
+    /// Nothing has been measured yet.
+    NoMeasurement = "no source has answered yet",
+    /// Sources have answered, but not often enough for a majority.
+    Gathering = "the sources are being measured for the first time",
+    /// The sources contradict each other and no strict majority agrees.
+    NoMajority = "no majority of the sources agrees",
+    /// The sources have fallen silent.
+    SourcesSilent = "the sources have stopped answering",
+    /// The bound has grown beyond what the configuration accepts.
+    BoundTooWide = "the bound is wider than the configured limit",
+    /// The raw clock was disturbed (suspend, migration, counter jump); the estimate starts anew.
+    Disrupted = "the machine's clock was disrupted and is being measured anew",
+    /// The daemon has not published for a while: the solution is carried on.
+    PublisherSilent = "the daemon has stopped publishing",
+    /// The daemon has not published for so long that nothing can be claimed.
+    PublisherDead = "the daemon has been silent for too long",
+    /// The page was written before the last boot.
+    Rebooted = "the clock page is from before the last boot",
+    /// The system was suspended and the daemon has not yet noticed.
+    Suspended = "the machine was suspended since the last publication",
+    /// No sources are configured or all were removed.
+    NoSources = "there is no source to measure",
+    /// The engine stopped on an internal error.
+    EngineFailed = "the engine has failed",
+    /// The page was written by a newer version and cannot be understood in full.
+    Unknown = "the reason is not known to this version",
+}
+
+impl Reason {
+    /// The reason with this number; one from a future version is [`Unknown`](Reason::Unknown).
+    pub fn from_code(code: u8) -> Reason {
+        Reason::ALL.get(usize::from(code)).copied().unwrap_or(Reason::Unknown)
+    }
+}
+
+/// Corrected time at one instant: a bound, an estimate, its spread, and whether to trust them.
+///
+/// The *bound* `earliest..=latest` contains true time unless half of the sources or more lie. The *spread* `sigma`
+/// is of the calibrated interval: truth lies within ±1.96 `sigma` of `estimate` in 95 of 100 readings, and that
+/// share is measured all the time. The two are never mixed: the spread may be far smaller than the bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// True time is not before this.
+    pub earliest: Timestamp,
+    /// True time is not after this.
+    pub latest: Timestamp,
+    /// The best estimate of true time (UTC).
+    pub estimate: Timestamp,
+    /// Half-width of the calibrated 95 % interval divided by 1.96.
+    pub sigma: Span,
+    /// Shape of the calibrated interval at other levels.
+    pub levels: Levels,
+    /// How far this can be relied on.
+    pub state: State,
+    /// Why the state is what it is.
+    pub reason: Reason,
+}
+
+impl Reading {
+    /// Half the width of the bound, rounded up: `estimate` is wrong by no more than the larger side, see
+    /// [`max_error`](Reading::max_error).
+    pub fn half_width(&self) -> Span {
+        (self.latest - self.earliest).half()
+    }
+
+    /// The furthest that true time can be from `estimate`.
+    pub fn max_error(&self) -> Span {
+        (self.latest - self.estimate).max(self.estimate - self.earliest)
+    }
+
+    /// Half-width of the calibrated interval around `estimate` that holds truth with probability `level` (0–1).
+    pub fn interval(&self, level: f64) -> Span {
+        Span::from_nanos((self.sigma.as_nanos() as f64 * self.levels.multiplier(level)).ceil() as i64)
+    }
+
+    /// How far a clock that reads `local` at the same instant is off. Positive: that clock is behind.
+    pub fn offset_of(&self, local: Timestamp) -> Offset {
+        Offset::between(self.estimate, local)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_survive_a_round_trip_and_unknown_ones_are_never_healthy() {
+        for code in 0..=255u8 {
+            let (state, reason) = (State::from_code(code), Reason::from_code(code));
+            assert!(state as u8 == code || state == State::Error);
+            assert!(reason as u8 == code || reason == Reason::Unknown);
+        }
+    }
+}
