@@ -1,0 +1,442 @@
+//! The engine: believes the majority of the sources, feeds the estimator with what they measure, and says what time it
+//! is, how wrong that may be, and whether to trust it.
+//!
+//! Measurements, silences, disruptions and instants come in; a [`Solution`], poll intervals and [`Event`]s go out. The
+//! engine reads no clock: "now" is always an argument, and never earlier than the newest measurement.
+
+use crate::bound::{Envelope, SourceBound, Wander};
+use crate::estimate::{Estimate, Estimator};
+use crate::select::Interval;
+use crate::status::{Explanation, SourceStatus, Verdict};
+use crate::{
+    Disruption, Event, Leap, Levels, Measurement, Rate, RawInstant, Reason, Settings, Solution, SourceId,
+    Span, State, Timestamp, Variance,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Learned from measurements of the sources, in their order: where corrected time is, and how wrong it may be.
+///
+/// ```
+/// use chronotick_core::*;
+/// let start = RawInstant::from_nanos(0);
+/// let mut engine = Engine::new(Settings::default(), start);
+/// let source = engine.add_source("192.0.2.1:123");
+/// for second in 1..10 {
+///     let at = start + Span::from_secs(second);
+///     engine.measure(&Measurement {
+///         source, at, received: at + Span::from_millis(5),
+///         utc: Timestamp::from_nanos(1_700_000_000_000_000_000) + Span::from_secs(second),
+///         delay: Span::from_millis(10), root_delay: Span::ZERO, root_dispersion: Span::from_micros(1),
+///         stratum: 1, leap: Leap::None, stamps: Stamps::Kernel,
+///     });
+/// }
+/// let reading = engine.solution(start + Span::from_secs(10)).reading(start + Span::from_secs(10));
+/// assert_eq!(reading.state, State::Synced);
+/// assert!(reading.max_error() < Span::from_millis(7));
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    started: RawInstant,
+    /// Nominal time: true time was about `origin_utc` at `origin_raw`; positions are what truth is beyond that.
+    origin: Option<(RawInstant, Timestamp)>,
+    sources: BTreeMap<SourceId, Source>,
+    next_id: u32,
+    estimator: Estimator,
+    wander: Wander,
+    /// The newest selection, at the instant it was made.
+    selection: Option<(RawInstant, Selection)>,
+    last_trusted: Option<RawInstant>,
+    trusted_count: u64,
+    /// Polls are at their shortest until then, and grow afterwards.
+    eager_until: RawInstant,
+    ever_synced: bool,
+    state: (State, Reason),
+    disruptions: u32,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+struct Source {
+    name: String,
+    bound: Option<SourceBound>,
+    newest: Option<Measurement>,
+    verdict: Verdict,
+    measurements: u64,
+    contradictions: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Selection {
+    region: Interval,
+    majority: bool,
+}
+
+impl Engine {
+    /// Events kept for a caller that does not fetch them.
+    const EVENTS: usize = 256;
+    /// Trusted measurements before the first synced reading: one burst.
+    const FIRST_MEASUREMENTS: u64 = 4;
+    /// How long sources that have never answered can keep the others waiting.
+    const GATHERING: Span = Span::from_secs(8);
+
+    /// An engine that has measured nothing yet, at raw instant `now`.
+    pub fn new(settings: Settings, now: RawInstant) -> Engine {
+        Engine {
+            eager_until: now + settings.warmup,
+            settings,
+            started: now,
+            origin: None,
+            sources: BTreeMap::new(),
+            next_id: 0,
+            estimator: Estimator::default(),
+            wander: Wander::new(),
+            selection: None,
+            last_trusted: None,
+            trusted_count: 0,
+            ever_synced: false,
+            state: (State::Warmup, Reason::NoMeasurement),
+            disruptions: 0,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Makes a source known; from now on it counts towards the majority as soon as it has answered.
+    pub fn add_source(&mut self, name: impl Into<String>) -> SourceId {
+        let id = SourceId(self.next_id);
+        self.next_id += 1;
+        let source = Source {
+            name: name.into(),
+            bound: None,
+            newest: None,
+            verdict: Verdict::Unmeasured,
+            measurements: 0,
+            contradictions: 0,
+        };
+        self.sources.insert(id, source);
+        id
+    }
+
+    /// Forgets a source and everything it said.
+    pub fn remove_source(&mut self, id: SourceId) {
+        if self.sources.remove(&id).is_some() {
+            self.estimator.forget_source(id);
+        }
+    }
+
+    /// Takes in a measurement. One of an unknown source, or older than the source's newest, is ignored.
+    pub fn measure(&mut self, m: &Measurement) {
+        let (origin_raw, origin_utc) = *self.origin.get_or_insert((m.at, m.utc));
+        let envelope = self.envelope(m.received);
+        let Some(source) = self.sources.get_mut(&m.source) else { return };
+        if source.newest.is_some_and(|newest| m.received < newest.received) {
+            return;
+        }
+        let position = (m.utc - origin_utc) - (m.at - origin_raw);
+        let said = SourceBound::of(m, position).carried_to(m.received, &envelope);
+        let known = source.bound.map(|b| b.carried_to(m.received, &envelope));
+        let (bound, contradiction) = match known.map(|k| k.and(&said)) {
+            Some(Some(both)) => (both, false),
+            Some(None) => (said, true),
+            None => (said, false),
+        };
+        source.bound = Some(bound);
+        source.newest = Some(*m);
+        source.measurements += 1;
+        if contradiction {
+            source.contradictions += 1;
+            self.events.push_back(Event::SourceStepped { source: m.source, name: source.name.clone() });
+        }
+        self.select(m.received);
+        if self.sources[&m.source].verdict == Verdict::Trusted {
+            self.estimator.observe(m);
+            self.last_trusted = Some(m.received);
+            self.trusted_count += 1;
+            if let Some(estimate) = self.estimator.estimate(m.received)
+                && estimate.rate_sigma < Rate::from_ppm(0.5)
+            {
+                self.wander.observe(m.received, estimate.rate);
+            }
+        }
+        self.advance(m.received);
+    }
+
+    /// The machine's clock was disturbed. What the raw clock no longer vouches for is forgotten.
+    pub fn disrupted(&mut self, disruption: Disruption, now: RawInstant) {
+        self.push_event(Event::Disrupted(disruption));
+        if !disruption.disturbs_raw_clock() {
+            return;
+        }
+        self.forget_time(now);
+        self.advance(now);
+    }
+
+    /// Lets time pass: the state may fall without any measurement. Called by [`Engine::solution`] too.
+    pub fn advance(&mut self, now: RawInstant) {
+        let state = self.judge(now);
+        if state != self.state {
+            if state.0 == State::Synced && self.state.0 == State::Holdover {
+                self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
+            }
+            self.push_event(Event::StateChanged { from: self.state.0, to: state.0, reason: state.1 });
+            self.ever_synced |= state.0 == State::Synced;
+            self.state = state;
+        }
+    }
+
+    /// True time as a function of the raw clock, as known at `now`.
+    pub fn solution(&mut self, now: RawInstant) -> Solution {
+        self.advance(now);
+        let (state, reason) = self.state;
+        let unknown = Solution { disruptions: self.disruptions, ..Solution::unknown(now, state, reason) };
+        let (Some((region, _)), Some((origin_raw, origin_utc))) = (self.region(now), self.origin) else {
+            return unknown;
+        };
+        let nominal = origin_utc + (now - origin_raw);
+        let (earliest, latest) = (nominal + region.lo, nominal + region.hi);
+        let estimate = self.estimator.estimate(now).unwrap_or_else(|| middle_of(earliest, latest, now));
+        // What lies outside the bound is wrong for certain, by at least the distance.
+        let utc = estimate.utc.clamp(earliest, latest);
+        let shift = (utc - estimate.utc).as_nanos() as f64;
+        let mut variance = estimate.variance;
+        variance.0[0] += shift * shift;
+        let growth = self.envelope_of(&estimate).tolerance;
+        Solution {
+            at: now,
+            utc,
+            rate: estimate.rate,
+            early: utc - earliest,
+            late: latest - utc,
+            bound_growth: growth,
+            variance,
+            levels: estimate.levels,
+            state,
+            reason,
+            holdover_at: now + self.settings.publish_interval.times(4),
+            unsynced_at: now + self.settings.publish_interval.times(60),
+            disruptions: self.disruptions,
+            leap: self.leap(),
+        }
+    }
+
+    /// How long to wait between two polls of a source: shortest in warm-up and after disturbances, then growing with
+    /// the quiet time until the longest is reached.
+    pub fn poll_interval(&self, now: RawInstant) -> Span {
+        let quiet = (now - self.eager_until).max(Span::ZERO);
+        Span::from_nanos(quiet.as_nanos() / 8).clamp(self.settings.min_poll, self.settings.max_poll)
+    }
+
+    /// The oldest event that was not fetched yet. Beyond 256 the oldest are dropped.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The state of the newest [`advance`](Engine::advance), with its reason.
+    pub fn state(&self) -> (State, Reason) {
+        self.state
+    }
+
+    /// Share of the warm-up that has passed, 0–1: until then polls are frequent and the drift is being learned.
+    pub fn warmup_progress(&self, now: RawInstant) -> f64 {
+        let whole = self.settings.warmup.as_secs_f64();
+        if whole <= 0.0 { 1.0 } else { ((now - self.started).as_secs_f64() / whole).clamp(0.0, 1.0) }
+    }
+
+    /// Measurements that went into the estimate so far.
+    pub fn trusted_measurements(&self) -> u64 {
+        self.trusted_count
+    }
+
+    /// The newest measurement that went into the estimate.
+    pub fn last_trusted(&self) -> Option<RawInstant> {
+        self.last_trusted
+    }
+
+    /// The estimator behind the solution, for its frequency and what it learned of the paths.
+    pub fn estimator(&self) -> &Estimator {
+        &self.estimator
+    }
+
+    /// The same, to restore what an earlier run had learned before the first measurement.
+    pub fn estimator_mut(&mut self) -> &mut Estimator {
+        &mut self.estimator
+    }
+
+    /// Every source with what is known of it at `now`, in the order in which they were added.
+    pub fn sources(&mut self, now: RawInstant) -> Vec<SourceStatus> {
+        let nominal = self.origin.map(|(raw, utc)| utc + (now - raw));
+        let utc = self.estimator.estimate(now).map(|e| e.utc);
+        let envelope = self.envelope(now);
+        self.sources
+            .iter()
+            .map(|(&id, source)| {
+                let bound = source.bound.map(|b| b.carried_to(now, &envelope));
+                let explanation = bound.zip(nominal).map(|(b, nominal)| Explanation {
+                    earliest: nominal + b.interval.lo,
+                    latest: nominal + b.interval.hi,
+                    low: b.low,
+                    high: b.high,
+                });
+                let newest = source.newest;
+                SourceStatus {
+                    id,
+                    name: source.name.clone(),
+                    verdict: source.verdict,
+                    measurements: source.measurements,
+                    contradictions: source.contradictions,
+                    newest,
+                    newest_error: newest
+                        .zip(utc)
+                        .map(|(m, utc)| m.utc + (now - m.at) + envelope.rate.over(now - m.at) - utc),
+                    bound: explanation,
+                }
+            })
+            .collect()
+    }
+
+    /// How fast the bound grows without measurements, now.
+    pub fn bound_growth(&mut self, now: RawInstant) -> Rate {
+        self.envelope(now).tolerance
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if self.events.len() == Engine::EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// Time must be measured anew; the frequency and the paths may be as before.
+    fn forget_time(&mut self, now: RawInstant) {
+        self.disruptions += 1;
+        self.origin = None;
+        self.selection = None;
+        self.last_trusted = None;
+        self.trusted_count = 0;
+        self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
+        self.estimator.disrupted();
+        for source in self.sources.values_mut() {
+            source.bound = None;
+            source.verdict = Verdict::Unmeasured;
+        }
+    }
+
+    fn envelope(&mut self, now: RawInstant) -> Envelope {
+        match self.estimator.estimate(now) {
+            Some(estimate) => self.envelope_of(&estimate),
+            None => Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance },
+        }
+    }
+
+    fn envelope_of(&self, estimate: &Estimate) -> Envelope {
+        let tolerance = Rate::from_f64(4.0 * estimate.rate_sigma.as_f64() + self.wander.tolerance());
+        if tolerance < self.settings.frequency_tolerance {
+            Envelope { rate: estimate.rate, tolerance }
+        } else {
+            Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance }
+        }
+    }
+
+    /// The sources' intervals at `now`.
+    fn intervals(&self, now: RawInstant, envelope: &Envelope) -> Vec<(SourceId, Interval)> {
+        let carried = |b: SourceBound| b.carried_to(now, envelope).interval;
+        self.sources.iter().filter_map(|(&id, s)| Some((id, carried(s.bound?)))).collect()
+    }
+
+    /// Where true time is at `now` on the nominal scale, and whether a majority says so.
+    fn region(&mut self, now: RawInstant) -> Option<(Interval, bool)> {
+        let envelope = self.envelope(now);
+        let intervals: Vec<Interval> = self.intervals(now, &envelope).into_iter().map(|(_, i)| i).collect();
+        match Interval::majority(&intervals) {
+            Some((region, _)) => Some((region, true)),
+            None => Interval::hull(&intervals).map(|region| (region, false)),
+        }
+    }
+
+    /// Renews every source's verdict. A majority that has moved to where it cannot have been means that the clock
+    /// jumped under us.
+    fn select(&mut self, now: RawInstant) {
+        let Some((region, majority)) = self.region(now) else { return };
+        let envelope = self.envelope(now);
+        if majority && let Some((then, Selection { region: before, majority: true })) = self.selection {
+            let (moved, widened) = (envelope.rate.over(now - then), envelope.tolerance.over(now - then));
+            let before = Interval { lo: before.lo + moved - widened, hi: before.hi + moved + widened };
+            if !region.overlaps(&before) {
+                let by = Span::from_nanos(((region.lo + region.hi) - (before.lo + before.hi)).as_nanos() / 2);
+                self.push_event(Event::MajorityMoved { by });
+                self.disruptions += 1;
+                self.trusted_count = 0;
+                self.estimator.disrupted();
+                self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
+            }
+        }
+        for (id, interval) in self.intervals(now, &envelope) {
+            let verdict = match (majority, interval.overlaps(&region)) {
+                (false, _) => Verdict::NoMajority,
+                (true, true) => Verdict::Trusted,
+                (true, false) => Verdict::Falseticker,
+            };
+            let source = self.sources.get_mut(&id).expect("intervals come from the sources");
+            if source.verdict != verdict {
+                let name = source.name.clone();
+                source.verdict = verdict;
+                self.push_event(Event::VerdictChanged { source: id, name, verdict });
+            }
+        }
+        self.selection = Some((now, Selection { region, majority }));
+    }
+
+    fn judge(&mut self, now: RawInstant) -> (State, Reason) {
+        let Some((region, majority)) = self.region(now) else {
+            let reason = if self.sources.is_empty() { Reason::NoSources } else { Reason::NoMeasurement };
+            let waited = now - self.started >= self.settings.warmup || self.ever_synced;
+            return match (waited, self.disruptions > 0) {
+                (_, true) => (State::Unsynced, Reason::Disrupted),
+                (true, _) => (State::Unsynced, reason),
+                (false, _) => (State::Warmup, reason),
+            };
+        };
+        if !majority {
+            return (State::Unsynced, Reason::NoMajority);
+        }
+        if (region.hi - region.lo).half() > self.settings.max_bound {
+            return (State::Unsynced, Reason::BoundTooWide);
+        }
+        let Some(last) = self.last_trusted else { return (State::Warmup, Reason::Gathering) };
+        let silent = now - last > self.poll_interval(now).times(4) + self.settings.timeout;
+        let heard = self.sources.values().filter(|s| s.bound.is_some()).count();
+        let gathered = heard == self.sources.len() || now - self.started > Engine::GATHERING;
+        match (self.trusted_count >= Engine::FIRST_MEASUREMENTS && gathered, silent, heard) {
+            (_, true, _) if self.ever_synced => (State::Holdover, Reason::SourcesSilent),
+            (false, _, _) | (_, true, _) => (State::Warmup, Reason::Gathering),
+            (true, false, 1) => (State::Synced, Reason::SingleSource),
+            (true, false, _) => (State::Synced, Reason::Agreement),
+        }
+    }
+
+    fn leap(&self) -> Leap {
+        let trusted: Vec<Leap> = self
+            .sources
+            .values()
+            .filter(|s| s.verdict == Verdict::Trusted)
+            .filter_map(|s| s.newest.map(|m| m.leap))
+            .collect();
+        [Leap::Insert, Leap::Delete]
+            .into_iter()
+            .find(|leap| trusted.iter().filter(|l| *l == leap).count() * 2 > trusted.len())
+            .unwrap_or(Leap::None)
+    }
+}
+
+/// What is known without any trusted measurement: the middle of the bound, anything inside being equally likely.
+fn middle_of(earliest: Timestamp, latest: Timestamp, at: RawInstant) -> Estimate {
+    let width = (latest - earliest).as_nanos() as f64;
+    Estimate {
+        at,
+        utc: earliest + (latest - earliest).half(),
+        rate: Rate::ZERO,
+        rate_sigma: Rate::from_ppm(500.0),
+        variance: Variance([width * width / 12.0, 0.0, 500e3 * 500e3, 0.0]),
+        levels: Levels::NORMAL,
+    }
+}
