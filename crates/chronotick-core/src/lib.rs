@@ -18,6 +18,7 @@ mod disruption;
 mod engine;
 pub mod estimate;
 mod event;
+mod exchange;
 mod measurement;
 mod select;
 mod settings;
@@ -30,6 +31,7 @@ pub use chronotick_clock::{
 pub use disruption::Disruption;
 pub use engine::Engine;
 pub use event::Event;
+pub use exchange::Exchange;
 pub use measurement::{Measurement, SourceId, Stamps};
 pub use settings::Settings;
 pub use status::{Explanation, SourceStatus, Verdict};
