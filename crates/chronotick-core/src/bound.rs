@@ -63,8 +63,8 @@ impl SourceBound {
         let edge = Edge {
             measured: m.at,
             half_delay: m.delay.max(Span::ZERO).half(),
-            half_root_delay: m.root_delay.half(),
-            root_dispersion: m.root_dispersion,
+            half_root_delay: m.root_delay.max(Span::ZERO).half(),
+            root_dispersion: m.root_dispersion.max(Span::ZERO),
             ageing: Span::ZERO,
         };
         let distance = edge.distance();

@@ -44,8 +44,8 @@ pub struct Engine {
     next_id: u32,
     estimator: Estimator,
     wander: Wander,
-    /// The newest selection, at the instant it was made.
-    selection: Option<(RawInstant, Selection)>,
+    /// Where the newest majority saw true time, and when.
+    majority: Option<(RawInstant, Interval)>,
     last_trusted: Option<RawInstant>,
     trusted_count: u64,
     /// Polls are at their shortest until then, and grow afterwards.
@@ -64,12 +64,6 @@ struct Source {
     verdict: Verdict,
     measurements: u64,
     contradictions: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Selection {
-    region: Interval,
-    majority: bool,
 }
 
 impl Engine {
@@ -91,7 +85,7 @@ impl Engine {
             next_id: 0,
             estimator: Estimator::default(),
             wander: Wander::new(),
-            selection: None,
+            majority: None,
             last_trusted: None,
             trusted_count: 0,
             ever_synced: false,
@@ -188,9 +182,12 @@ impl Engine {
     pub fn solution(&mut self, now: RawInstant) -> Solution {
         self.advance(now);
         let (state, reason) = self.state;
-        let unknown = Solution { disruptions: self.disruptions, ..Solution::unknown(now, state, reason) };
+        let holdover_at = now + self.settings.publish_interval.times(4);
+        let unsynced_at = now + self.settings.publish_interval.times(60);
+        let disruptions = self.disruptions;
         let (Some((region, _)), Some((origin_raw, origin_utc))) = (self.region(now), self.origin) else {
-            return unknown;
+            let unknown = Solution::unknown(now, state, reason);
+            return Solution { holdover_at, unsynced_at, disruptions, ..unknown };
         };
         let nominal = origin_utc + (now - origin_raw);
         let (earliest, latest) = (nominal + region.lo, nominal + region.hi);
@@ -212,9 +209,9 @@ impl Engine {
             levels: estimate.levels,
             state,
             reason,
-            holdover_at: now + self.settings.publish_interval.times(4),
-            unsynced_at: now + self.settings.publish_interval.times(60),
-            disruptions: self.disruptions,
+            holdover_at,
+            unsynced_at,
+            disruptions,
             leap: self.leap(),
         }
     }
@@ -310,7 +307,7 @@ impl Engine {
     fn forget_time(&mut self, now: RawInstant) {
         self.disruptions += 1;
         self.origin = None;
-        self.selection = None;
+        self.majority = None;
         self.last_trusted = None;
         self.trusted_count = 0;
         self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
@@ -358,7 +355,7 @@ impl Engine {
     fn select(&mut self, now: RawInstant) {
         let Some((region, majority)) = self.region(now) else { return };
         let envelope = self.envelope(now);
-        if majority && let Some((then, Selection { region: before, majority: true })) = self.selection {
+        if majority && let Some((then, before)) = self.majority.replace((now, region)) {
             let (moved, widened) = (envelope.rate.over(now - then), envelope.tolerance.over(now - then));
             let before = Interval { lo: before.lo + moved - widened, hi: before.hi + moved + widened };
             if !region.overlaps(&before) {
@@ -383,7 +380,6 @@ impl Engine {
                 self.push_event(Event::VerdictChanged { source: id, name, verdict });
             }
         }
-        self.selection = Some((now, Selection { region, majority }));
     }
 
     fn judge(&mut self, now: RawInstant) -> (State, Reason) {

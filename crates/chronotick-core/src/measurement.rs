@@ -49,6 +49,7 @@ impl Measurement {
     /// Half of all round trips plus dispersion: the root distance of this one measurement (RFC 5905 §11.2, Λ), at
     /// `received`, without the ageing since.
     pub fn max_error(&self) -> Span {
-        (self.delay.max(Span::ZERO) + self.root_delay).half() + self.root_dispersion
+        let round_trips = self.delay.max(Span::ZERO) + self.root_delay.max(Span::ZERO);
+        round_trips.half() + self.root_dispersion.max(Span::ZERO)
     }
 }
