@@ -1,0 +1,60 @@
+//! What a door sees: the clock page and the status snapshot, of a running daemon or of an engine in this process.
+//! Nothing here waits for a measurement.
+
+use crate::snapshot::Snapshot;
+use chronotick_clock::{Clock, OpenError, page_path};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The newest snapshot of an engine in this process; none before its first.
+pub type SharedSnapshot = Arc<RwLock<Option<Arc<Snapshot>>>>;
+
+/// The clock page and the status snapshot, wherever they are.
+#[derive(Debug)]
+pub struct Door {
+    /// Corrected time.
+    pub clock: Clock,
+    within: Option<SharedSnapshot>,
+}
+
+impl Door {
+    /// The daemon that publishes in `dir`; without one, the first found in the standard places ([`Clock::open`]).
+    ///
+    /// # Errors
+    /// If there is no page: the error lists where it was looked for and says how to start a daemon.
+    pub fn open(dir: Option<&Path>) -> Result<Door, OpenError> {
+        let clock = dir.map_or_else(Clock::open, |dir| Clock::open_at(&page_path(dir)))?;
+        Ok(Door { clock, within: None })
+    }
+
+    /// An engine in this process.
+    pub fn within(clock: Clock, snapshot: SharedSnapshot) -> Door {
+        Door { clock, within: Some(snapshot) }
+    }
+
+    /// Whether the engine runs in this very process.
+    pub fn is_within(&self) -> bool {
+        self.within.is_some()
+    }
+
+    /// The newest snapshot. It may be old: see [`Snapshot::age`].
+    ///
+    /// # Errors
+    /// If the daemon has written none yet, or one of another version.
+    pub fn snapshot(&self) -> io::Result<Arc<Snapshot>> {
+        let missing = |what: String| io::Error::new(io::ErrorKind::NotFound, what);
+        match &self.within {
+            Some(shared) => {
+                let newest = shared.read().unwrap_or_else(PoisonError::into_inner);
+                newest.clone().ok_or_else(|| missing("the engine has not measured anything yet".into()))
+            }
+            None => {
+                let page = self.clock.page_status().path;
+                let dir = page.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
+                let named = |e| missing(format!("no status beside the clock page in {}: {e}", dir.display()));
+                Snapshot::read(dir).map(Arc::new).map_err(named)
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The status snapshot: everything that explains the clock page, written by the daemon once a second as one JSON file
+//! beside the page, and read by the doors that answer "why". It is replaced atomically and says when it was made, so
+//! that a reader can tell an old one.
+
+use chronotick_clock::{RawInstant, Span};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What the daemon knows and does, at one raw instant.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Snapshot {
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// Process that wrote it.
+    pub pid: u32,
+    /// Whether the machine clock and the servers are simulated: then nothing here is about real time.
+    pub simulation: bool,
+    /// The raw instant of writing, in ns.
+    pub raw_ns: i64,
+    /// Corrected time of writing, RFC 3339; the system clock's before the first measurement.
+    pub written: String,
+    /// How long the daemon has been running.
+    pub uptime_seconds: f64,
+    /// Share of the warm-up that has passed, 0–1.
+    pub warmup_progress: f64,
+    /// Length of the whole warm-up.
+    pub warmup_seconds: f64,
+    /// State and reason, in words.
+    pub state: String,
+    /// Why the state is what it is.
+    pub reason: String,
+    /// Corrected time against the system clock, with its uncertainties; absent before the first measurement.
+    pub clock: Option<ClockView>,
+    /// What was sent and received.
+    pub traffic: Traffic,
+    /// Every server address in use.
+    pub sources: Vec<SourceView>,
+    /// Configured names that do not resolve, with the resolver's reason.
+    pub unresolved: Vec<String>,
+    /// The newest events, oldest first.
+    pub events: Vec<EventView>,
+    /// Resident memory of the daemon by the operating system's count.
+    pub memory_bytes: u64,
+}
+
+/// Corrected time against the local clocks. Offsets are true − local: positive means the local clock is behind.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct ClockView {
+    /// Offset of the system clock.
+    pub system_offset_ns: i64,
+    /// How much faster true time runs than the raw clock.
+    pub rate_ppm: f64,
+    /// Standard deviation of that.
+    pub rate_sigma_ppm: f64,
+    /// Standard deviation of the calibrated interval.
+    pub sigma_ns: i64,
+    /// True time is no more than this before the estimate.
+    pub early_ns: i64,
+    /// True time is no more than this after the estimate.
+    pub late_ns: i64,
+    /// How fast the bound grows without measurements.
+    pub bound_growth_ppm: f64,
+    /// Root mean square of what the believed sources' newest measurements differ from corrected time.
+    pub rms_offset_ns: i64,
+    /// The announced leap second: `none`, `insert`, `delete`.
+    pub leap: String,
+    /// Seconds since the newest measurement that counted.
+    pub last_measurement_seconds: Option<f64>,
+}
+
+/// Counts since the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Traffic {
+    /// Requests sent.
+    pub polls: u64,
+    /// Replies that passed every check.
+    pub answers: u64,
+    /// Measurements that went into the estimate.
+    pub trusted: u64,
+    /// Solutions published.
+    pub published: u64,
+    /// Who took the time stamps of the newest measurements: `kernel`, `user`, `mixed`, or `none` yet.
+    pub stamps: String,
+}
+
+/// One server address.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct SourceView {
+    /// As configured.
+    pub server: String,
+    /// Address and port in use.
+    pub address: String,
+    /// `trusted`, `falseticker`, `no majority`, `unmeasured`.
+    pub verdict: String,
+    /// Whether this is the source that confines the bound most.
+    pub best: bool,
+    /// Distance from a reference clock; absent before the first answer.
+    pub stratum: Option<u8>,
+    /// The server's own reference.
+    pub reference: String,
+    /// Current poll interval.
+    pub poll_seconds: f64,
+    /// The last eight polls, newest in the lowest bit.
+    pub reach: u8,
+    /// Seconds since the newest answer.
+    pub last_answer_seconds: Option<f64>,
+    /// Time according to the newest answer minus corrected time.
+    pub offset_ns: Option<i64>,
+    /// Round trip of the newest answer.
+    pub delay_ns: Option<i64>,
+    /// The server's own round trip to its reference.
+    pub root_delay_ns: Option<i64>,
+    /// The server's own dispersion, with the precision of both clocks.
+    pub root_dispersion_ns: Option<i64>,
+    /// Who took the local time stamps: `kernel` or `user`.
+    pub stamps: Option<String>,
+    /// Requests sent.
+    pub sent: u64,
+    /// Replies accepted.
+    pub answers: u64,
+    /// The newest reply that was refused, or the newest kiss code, and why.
+    pub trouble: Option<String>,
+    /// How often the source contradicted its own earlier answers.
+    pub contradictions: u64,
+    /// What the estimator learned of the path.
+    pub path: Option<PathView>,
+    /// Where true time can be according to this source alone, relative to corrected time.
+    pub bound: Option<BoundView>,
+}
+
+/// What the estimator learned of the path to a source.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct PathView {
+    /// Its constant error against the consensus of all sources.
+    pub offset_ns: i64,
+    /// The least round trip that the path can have.
+    pub floor_ns: i64,
+    /// Its weight in the consensus, 0–1.
+    pub weight: f64,
+}
+
+/// The interval of one source, relative to corrected time, and what each edge is made of.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct BoundView {
+    /// The earlier edge; negative unless the source excludes corrected time.
+    pub earliest_ns: i64,
+    /// The later edge.
+    pub latest_ns: i64,
+    /// What the earlier edge is made of.
+    pub low: EdgeView,
+    /// What the later edge is made of.
+    pub high: EdgeView,
+}
+
+/// The terms of one edge of a source's interval.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct EdgeView {
+    /// Age of the measurement that set it.
+    pub age_seconds: f64,
+    /// Half of its round trip.
+    pub half_delay_ns: i64,
+    /// Half of the server's own round trip.
+    pub half_root_delay_ns: i64,
+    /// The server's dispersion and the clocks' precision.
+    pub root_dispersion_ns: i64,
+    /// Widening with age.
+    pub ageing_ns: i64,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct EventView {
+    /// When, RFC 3339 by corrected time (by the system clock before the first measurement).
+    pub time: String,
+    /// What, in words.
+    pub text: String,
+}
+
+impl Snapshot {
+    const FILE: &str = "status.json";
+
+    /// Where the snapshot lives within the runtime directory.
+    pub fn path(dir: &Path) -> PathBuf {
+        dir.join(Snapshot::FILE)
+    }
+
+    /// Replaces the snapshot of `dir`; readers see the old or the new one, whole.
+    ///
+    /// # Errors
+    /// Those of writing and renaming a file in `dir`.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        let fresh = dir.join(format!(".{}.{}", Snapshot::FILE, std::process::id()));
+        let mut file = fs::File::create(&fresh)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(&fresh, Snapshot::path(dir))
+    }
+
+    /// The snapshot of `dir`.
+    ///
+    /// # Errors
+    /// Those of reading a file, and [`io::ErrorKind::InvalidData`] if it was written by another version.
+    pub fn read(dir: &Path) -> io::Result<Snapshot> {
+        Ok(serde_json::from_slice(&fs::read(Snapshot::path(dir))?)?)
+    }
+
+    /// How long ago it was written, by the raw clock of the same boot.
+    pub fn age(&self, now: RawInstant) -> Span {
+        now - RawInstant::from_nanos(self.raw_ns)
+    }
+
+    /// Share of the requests that were answered well, 0–1; 0 before the first.
+    pub fn success_rate(&self) -> f64 {
+        if self.traffic.polls == 0 { 0.0 } else { self.traffic.answers as f64 / self.traffic.polls as f64 }
+    }
+}
