@@ -80,14 +80,18 @@ reasons! {
     PublisherSilent = "the daemon has stopped publishing",
     /// The daemon has not published for so long that nothing can be claimed.
     PublisherDead = "the daemon has been silent for too long",
-    /// The page was written before the last boot.
-    Rebooted = "the clock page is from before the last boot",
+    /// The daemon was stopped.
+    Stopped = "the daemon has been stopped",
+    /// The page was written before the last boot, or in another time namespace: its raw clock is not this one.
+    Rebooted = "the clock page is from before the last boot or from another time namespace",
     /// The system was suspended and the daemon has not yet noticed.
     Suspended = "the machine was suspended since the last publication",
     /// No sources are configured or all were removed.
     NoSources = "there is no source to measure",
     /// The engine stopped on an internal error.
     EngineFailed = "the engine has failed",
+    /// The page holds no complete solution.
+    Unreadable = "the clock page holds no complete solution",
     /// The page was written by a newer version and cannot be understood in full.
     Unknown = "the reason is not known to this version",
 }

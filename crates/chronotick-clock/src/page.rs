@@ -1,0 +1,248 @@
+//! The clock page: what lies where in the shared memory, and how a [`Solution`] is written in words.
+//!
+//! The page is a file of 3200 bytes made of native 64-bit words. The first 64 bytes say what it is and never change:
+//!
+//! | word | content |
+//! |---|---|
+//! | 0 | magic, the bytes `CHRTICK1` |
+//! | 1 | version of this layout and of the numbers of states and reasons: 1 |
+//! | 2 | boot: a hash of the boot id and the time namespace in which the raw clock is read, 0 if unknown |
+//! | 3 | process id of the publisher, as it sees itself |
+//! | 4–7 | 0 |
+//!
+//! The next 64 bytes begin with the sequence (word 8): how many publications there have been. From word 16 on there
+//! are 16 slots of 24 words; publication *n* is in slot *n* mod 16, and `ring.rs` says how to read one. In a slot:
+//!
+//! | word | content |
+//! |---|---|
+//! | 0 | `at`: raw nanoseconds |
+//! | 1 | near: for so many nanoseconds from `at` on, words 0–10 are all that a reading needs; 0 for never |
+//! | 2 | `utc`: nanoseconds since 1970 |
+//! | 3 | `rate`, units of 2⁻⁴⁸ |
+//! | 4, 5 | `early`, `late`: nanoseconds |
+//! | 6 | `bound_growth`, units of 2⁻⁴⁸ |
+//! | 7 | bits 0–7 `state`, 8–15 `reason`, 16–23 `leap`, 32–63 `disruptions` |
+//! | 8, 9 | sigma at `at` in nanoseconds, and its growth in units of 2⁻⁴⁸: the chord of the curve over the near range |
+//! | 10 | `levels`: four times 16 bits |
+//! | 11–14 | `variance`: four f64 |
+//! | 15, 16 | `holdover_at`, `unsynced_at`: raw nanoseconds |
+//! | 17 | suspend marker: nanoseconds that the host had slept (`CLOCK_BOOTTIME` − `CLOCK_MONOTONIC`) when the engine last knew |
+//! | 18–23 | 0 |
+//!
+//! So a reading now touches three cache lines: the sequence and the first two of a slot.
+
+use crate::atomic::{AtomicU64, Ordering};
+use crate::ring::Ring;
+use crate::{
+    ClockPair, Leap, Levels, Rate, RawInstant, Reading, Reason, Solution, Span, State, Timestamp, Variance,
+    host,
+};
+
+pub(crate) const MAGIC: u64 = u64::from_ne_bytes(*b"CHRTICK1");
+pub(crate) const VERSION: u64 = 1;
+
+const SLOTS: usize = 16;
+const WORDS: usize = 24;
+/// A reader that is overtaken this often in a row gives up; each time the publisher must have made 15 publications
+/// within the copying of a few words.
+const ATTEMPTS: usize = 64;
+/// The near range ends here at the latest, so that a reader soon finds out that its publisher is gone.
+const NEAR_LIMIT: Span = Span::from_secs(4);
+
+/// The words of the page, as they lie in shared memory. All zero, it is a page without a publication.
+#[repr(C, align(64))]
+pub(crate) struct Page {
+    magic: AtomicU64,
+    version: AtomicU64,
+    boot: AtomicU64,
+    pid: AtomicU64,
+    _line: [AtomicU64; 4],
+    ring: Ring<SLOTS, WORDS>,
+}
+
+const _: () = assert!(size_of::<Page>() == 3200);
+
+/// A solution as published, with the time that the host had slept when the engine last knew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Publication {
+    pub(crate) solution: Solution,
+    pub(crate) slept: Span,
+}
+
+impl Page {
+    /// Says what the page is: the words that never change. Readers come later.
+    pub(crate) fn initialise(&self, boot: u64, pid: u32) {
+        self.magic.store(MAGIC, Ordering::Relaxed);
+        self.version.store(VERSION, Ordering::Relaxed);
+        self.boot.store(boot, Ordering::Relaxed);
+        self.pid.store(pid.into(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn boot(&self) -> u64 {
+        self.boot.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed) as u32
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.ring.sequence()
+    }
+
+    /// Makes this the newest publication. There must be only one publisher at a time.
+    pub(crate) fn publish(&self, publication: &Publication) {
+        self.ring.publish(&publication.to_words());
+    }
+
+    /// The reading at `raw`, if the newest publication answers it by its near words alone.
+    #[inline]
+    pub(crate) fn near_reading(&self, raw: RawInstant) -> Option<Reading> {
+        near_reading(&self.ring.read()?, raw)
+    }
+
+    /// The newest publication; `None` if there is none or the publisher overtakes every attempt.
+    pub(crate) fn newest(&self) -> Option<Publication> {
+        (0..ATTEMPTS).find_map(|_| self.ring.read()).map(|words| Publication::from_words(&words))
+    }
+}
+
+/// The same as [`Solution::reading`] in a few nanoseconds: no square root, no division, no saturation.
+///
+/// [`near_range`] sees to it that nothing overflows; on a page that lies about it the result is wrong, not undefined.
+#[inline]
+fn near_reading(words: &[u64; 11], raw: RawInstant) -> Option<Reading> {
+    let [at, near, utc, rate, early, late, growth, codes, sigma, slope, levels] = *words;
+    let age = (raw.as_nanos() as u64).wrapping_sub(at);
+    if age >= near {
+        return None;
+    }
+    let over = |rate: u64| ((i128::from(rate as i64) * i128::from(age) + (1 << 47)) >> 48) as u64;
+    let nanos = |n: u64| Timestamp::from_nanos(n as i64);
+    let estimate = utc.wrapping_add(age).wrapping_add(over(rate));
+    let growth = over(growth) + 1;
+    Some(Reading {
+        earliest: nanos(estimate.wrapping_sub(early).wrapping_sub(growth)),
+        latest: nanos(estimate.wrapping_add(late).wrapping_add(growth)),
+        estimate: nanos(estimate),
+        sigma: Span::from_nanos(sigma.wrapping_add(over(slope)) as i64),
+        levels: Levels::from_bits(levels),
+        state: State::from_code(codes as u8),
+        reason: Reason::from_code((codes >> 8) as u8),
+    })
+}
+
+/// How long from `at` on [`near_reading`] agrees with [`Solution::reading`], and the chord of sigma over that range.
+///
+/// It ends before the state falls, and where the chord would leave the curve by more than one part in 64.
+fn near_range(s: &Solution) -> (Span, Rate) {
+    let never = (Span::ZERO, Rate::ZERO);
+    let safe = |nanos: i64| nanos.unsigned_abs() < i64::MAX as u64 / 8;
+    let sums =
+        [s.utc.as_nanos(), s.early.as_nanos(), s.late.as_nanos(), s.variance.sigma(Span::ZERO).as_nanos()];
+    let rates = [s.rate, s.bound_growth].map(Rate::to_bits);
+    if !sums.into_iter().chain(rates).all(safe) {
+        return never;
+    }
+    let mut near = NEAR_LIMIT.min(s.holdover_at - s.at);
+    while near > Span::from_millis(50) {
+        let sigma =
+            |quarters: i64| s.variance.sigma(Span::from_nanos(near.as_nanos() / 4 * quarters)).as_nanos();
+        let (first, last) = (sigma(0), sigma(4));
+        let straight = |quarters: i64| {
+            let chord = first + (last - first) / 4 * quarters;
+            (chord - sigma(quarters)).abs() <= 1 + sigma(quarters) / 64
+        };
+        if (1..4).all(straight) {
+            return (near, Rate::from_f64((last - first) as f64 / near.as_nanos() as f64));
+        }
+        near = Span::from_nanos(near.as_nanos() / 2);
+    }
+    never
+}
+
+impl Publication {
+    /// What can be said before anything is known: the system clock's time, with no bound.
+    pub(crate) fn unknown(state: State, reason: Reason) -> Publication {
+        let pair = ClockPair::now();
+        let solution = Solution { utc: pair.system, ..Solution::unknown(pair.raw, state, reason) };
+        Publication { solution, slept: host::slept() }
+    }
+
+    fn to_words(self) -> [u64; WORDS] {
+        let s = &self.solution;
+        let (near, slope) = near_range(s);
+        let codes =
+            s.state as u64 | (s.reason as u64) << 8 | (s.leap as u64) << 16 | u64::from(s.disruptions) << 32;
+        let [a, b, c, d] = s.variance.0.map(f64::to_bits);
+        let mut words = [0; WORDS];
+        words[..18].copy_from_slice(&[
+            s.at.as_nanos() as u64,
+            near.as_nanos() as u64,
+            s.utc.as_nanos() as u64,
+            s.rate.to_bits() as u64,
+            s.early.as_nanos() as u64,
+            s.late.as_nanos() as u64,
+            s.bound_growth.to_bits() as u64,
+            codes,
+            s.variance.sigma(Span::ZERO).as_nanos() as u64,
+            slope.to_bits() as u64,
+            s.levels.to_bits(),
+            a,
+            b,
+            c,
+            d,
+            s.holdover_at.as_nanos() as u64,
+            s.unsynced_at.as_nanos() as u64,
+            self.slept.as_nanos() as u64,
+        ]);
+        words
+    }
+
+    fn from_words(words: &[u64; WORDS]) -> Publication {
+        let instant = |i: usize| RawInstant::from_nanos(words[i] as i64);
+        let span = |i: usize| Span::from_nanos(words[i] as i64);
+        let rate = |i: usize| Rate::from_bits(words[i] as i64);
+        let code = |byte: usize| words[7].to_le_bytes()[byte];
+        let solution = Solution {
+            at: instant(0),
+            utc: Timestamp::from_nanos(words[2] as i64),
+            rate: rate(3),
+            early: span(4),
+            late: span(5),
+            bound_growth: rate(6),
+            variance: Variance(std::array::from_fn(|i| f64::from_bits(words[11 + i]))),
+            levels: Levels::from_bits(words[10]),
+            state: State::from_code(code(0)),
+            reason: Reason::from_code(code(1)),
+            holdover_at: instant(15),
+            unsynced_at: instant(16),
+            disruptions: (words[7] >> 32) as u32,
+            leap: Leap::from_code(code(2)),
+        };
+        Publication { solution, slept: span(17) }
+    }
+}
+
+/// Less than the shortest suspend, more than two clock reads with a preemption in each of three attempts.
+const SLEPT_TOLERANCE: Span = Span::from_millis(1);
+
+impl Publication {
+    /// What remains of it for one who knows that the host has slept for `slept` by now: if that is more than the
+    /// engine knew, the solution is late by the difference and nothing bounds how exactly that is known.
+    pub(crate) fn seen_after(self, slept: Span) -> Publication {
+        let missed = slept - self.slept;
+        if missed <= SLEPT_TOLERANCE {
+            return self;
+        }
+        let solution = Solution {
+            utc: self.solution.utc + missed,
+            early: Span::MAX,
+            late: Span::MAX,
+            state: State::Unsynced,
+            reason: Reason::Suspended,
+            ..self.solution
+        };
+        Publication { solution, ..self }
+    }
+}
