@@ -1,0 +1,644 @@
+//! The client's side of one association: when to send a request, what to believe of what comes back, how fast to ask
+//! again (RFC 5905 §9.2 and §13).
+//!
+//! Instants and random bits are arguments. Whatever arrives, only a reply that echoes the 64 random bits of the open
+//! request has any effect beyond a counter: who cannot see the requests can neither lie nor silence a server.
+
+use std::collections::BTreeMap;
+
+use chronotick_core::{Exchange, Measurement, Rate, RawInstant, SourceId, Span};
+
+use crate::{Kiss, Mode, NtpTimestamp, Packet, ReferenceId, Rejected, precision};
+
+/// How an association behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The shortest interval between requests after the first burst.
+    pub min_poll: Span,
+    /// The longest interval that may be wished for.
+    pub max_poll: Span,
+    /// Answers that are fetched quickly at the start.
+    pub burst: u8,
+    /// The interval between requests of the burst.
+    pub burst_interval: Span,
+    /// How long a reply is waited for; never longer than the interval.
+    pub deadline: Span,
+    /// How far the interval may grow while nothing is answered, if it was not longer before.
+    pub max_backoff: Span,
+    /// What may be wrong by more than this is rejected (RFC 5905 §11.2.1, MAXDIST).
+    pub max_distance: Span,
+}
+
+/// A request each 16 to 1024 s, after a burst of 8 answers at 2 s.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            min_poll: Span::from_secs(16),
+            max_poll: Span::from_secs(1024),
+            burst: 8,
+            burst_interval: Span::from_secs(2),
+            deadline: Span::from_secs(2),
+            max_backoff: Span::from_secs(64),
+            max_distance: Span::from_secs(1),
+        }
+    }
+}
+
+/// What was counted since the association began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests handed out.
+    pub sent: u64,
+    /// Replies that gave a measurement.
+    pub accepted: u64,
+    /// Requests whose deadline passed.
+    pub unanswered: u64,
+    /// Datagrams that gave none, by [`Rejected::label`].
+    pub rejected: BTreeMap<&'static str, u64>,
+}
+
+/// Talking to one server.
+///
+/// The caller reads everything that has arrived into [`receive`](Association::receive) before it lets time pass with
+/// [`poll`](Association::poll), and does so no later than [`next_event`](Association::next_event).
+#[derive(Clone, Debug)]
+pub struct Association {
+    source: SourceId,
+    settings: Settings,
+    /// When the first request is due.
+    first: RawInstant,
+    last_sent: Option<RawInstant>,
+    open: Option<NtpTimestamp>,
+    answered: Option<NtpTimestamp>,
+    wish: Span,
+    /// The interval that RATE asked for, zero if it never did.
+    rate_limit: Span,
+    burst_left: u8,
+    missed: u32,
+    backoff: Span,
+    denied: Option<ReferenceId>,
+    reach: u8,
+    server: Option<Packet>,
+    counters: Counters,
+}
+
+impl Association {
+    /// Nobody needs more than 128 requests a second (chrony's and the standard's smallest exponents end here too).
+    const SHORTEST: Span = Span::from_nanos(7_812_500);
+    /// RATE doubles the interval up to here, the longest of the standard's default range.
+    const SLOWEST: Span = Span::from_secs(1024);
+    /// How far two clocks may drift apart within one exchange (RFC 5905 §7.2, PHI).
+    const TOLERANCE: Rate = Rate::from_bits(4_222_124_651); // 15e-6 × 2⁴⁸, rounded up
+
+    /// An association with a server, whose first request is due at `first`.
+    pub fn new(source: SourceId, settings: Settings, first: RawInstant) -> Association {
+        Association {
+            source,
+            settings,
+            first,
+            last_sent: None,
+            open: None,
+            answered: None,
+            wish: settings.min_poll,
+            rate_limit: Span::ZERO,
+            burst_left: settings.burst,
+            missed: 0,
+            backoff: Span::ZERO,
+            denied: None,
+            reach: 0,
+            server: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Lets time pass up to `now` and gives the request to send, if one is due.
+    ///
+    /// `nonce` is 64 random bits, new ones for each call: the server has to echo them.
+    pub fn poll(&mut self, now: RawInstant, nonce: u64) -> Option<[u8; Packet::LEN]> {
+        if self.next_event()? > now {
+            return None;
+        }
+        if self.open.take().is_some() {
+            self.missed = self.missed.saturating_add(1);
+            self.counters.unanswered += 1;
+            self.backoff = self.backoff_after(self.missed, nonce);
+            if self.due() > now {
+                return None;
+            }
+        }
+        let nonce = NtpTimestamp::from_bits(nonce);
+        self.open = Some(nonce);
+        self.last_sent = Some(now);
+        self.reach <<= 1;
+        self.counters.sent += 1;
+        Some(Packet::request(nonce).to_bytes())
+    }
+
+    /// When [`poll`](Association::poll) has something to do: a request is due, or one has to be given up. `None` once
+    /// the server has refused service.
+    pub fn next_event(&self) -> Option<RawInstant> {
+        if self.denied.is_some() {
+            return None;
+        }
+        match (self.open, self.last_sent) {
+            (Some(_), Some(sent)) => Some(sent + self.deadline()),
+            _ => Some(self.due()),
+        }
+    }
+
+    /// Judges a datagram that came from the server's address.
+    ///
+    /// # Errors
+    /// The reason why it gives no measurement. A server's reply with the right nonce ends the exchange, whatever else
+    /// is wrong with it; anything else changes nothing but a counter.
+    pub fn receive(&mut self, datagram: &[u8], exchange: &Exchange) -> Result<Measurement, Rejected> {
+        let judged = self.judge(datagram, exchange);
+        match &judged {
+            Ok(_) => {
+                self.reach |= 1;
+                self.counters.accepted += 1;
+            }
+            Err(reason) => *self.counters.rejected.entry(reason.label()).or_default() += 1,
+        }
+        judged
+    }
+
+    /// The interval that the engine wants, within the limits of the settings and of what the server asked for.
+    pub fn set_interval(&mut self, wish: Span) {
+        self.wish = wish;
+    }
+
+    /// Begins anew with a burst, at `now`: the raw clock was disturbed, or the network came back. An open exchange is
+    /// abandoned. A server that once asked for fewer requests gets no burst.
+    pub fn restart(&mut self, now: RawInstant) {
+        self.open = None;
+        self.missed = 0;
+        self.backoff = Span::ZERO;
+        if self.rate_limit == Span::ZERO {
+            self.burst_left = self.settings.burst;
+            self.first = now;
+            self.last_sent = None;
+        } else if self.last_sent.is_some_and(|sent| sent > now) {
+            // The raw clock went back: what it said before would keep the server waiting.
+            self.last_sent = Some(now);
+        }
+    }
+
+    /// The interval between requests, bursts and back-off apart.
+    pub fn interval(&self) -> Span {
+        let wish = self.wish.max(self.settings.min_poll).min(self.settings.max_poll);
+        wish.max(self.rate_limit).max(Association::SHORTEST)
+    }
+
+    /// One bit for each of the last eight requests, the newest lowest: set if it brought a measurement.
+    pub fn reach(&self) -> u8 {
+        self.reach
+    }
+
+    /// How many requests in a row were not answered at all.
+    pub fn missed(&self) -> u32 {
+        self.missed
+    }
+
+    /// The newest header with the right nonce, believed or not.
+    pub fn server(&self) -> Option<&Packet> {
+        self.server.as_ref()
+    }
+
+    /// The kiss code with which the server has refused service, if it has.
+    pub fn denied(&self) -> Option<ReferenceId> {
+        self.denied
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn judge(&mut self, datagram: &[u8], exchange: &Exchange) -> Result<Measurement, Rejected> {
+        let reply = Packet::parse(datagram).ok_or(Rejected::TooShort { len: datagram.len() })?;
+        if !matches!(reply.version, 3 | 4) {
+            return Err(Rejected::Version(reply.version));
+        }
+        if reply.mode != Mode::Server {
+            return Err(Rejected::Mode(reply.mode));
+        }
+        if self.open != Some(reply.origin) {
+            let seen = self.answered == Some(reply.origin);
+            return Err(if seen { Rejected::Duplicate } else { Rejected::NotAsked });
+        }
+        self.answered = self.open.take();
+        self.missed = 0;
+        self.backoff = Span::ZERO;
+        self.server = Some(reply);
+        let (after, deadline) = (exchange.arrived - exchange.departed, self.deadline());
+        self.burst_left = self.burst_left.saturating_sub(1);
+        if reply.stratum == 0 {
+            return Err(self.kissed(reply.reference_id).into());
+        }
+        if after > deadline {
+            return Err(Rejected::Late { after, deadline });
+        }
+        self.measure(&reply, exchange)
+    }
+
+    /// RFC 5905 §7.4.
+    fn kissed(&mut self, code: ReferenceId) -> Kiss {
+        match &code.0 {
+            b"RATE" => {
+                self.burst_left = 0;
+                self.rate_limit = self.interval().times(2).min(Association::SLOWEST).max(self.rate_limit);
+                Kiss::Rate { interval: self.interval() }
+            }
+            b"DENY" | b"RSTR" => {
+                self.denied = Some(code);
+                Kiss::Denied(code)
+            }
+            _ => Kiss::Other(code),
+        }
+    }
+
+    /// The four timestamps' meaning (RFC 5905 §8), and whether they can be true.
+    fn measure(&self, reply: &Packet, exchange: &Exchange) -> Result<Measurement, Rejected> {
+        let leap = reply.leap.ok_or(Rejected::Unsynchronised)?;
+        if reply.stratum > 15 {
+            return Err(Rejected::Stratum(reply.stratum));
+        }
+        if [reply.receive, reply.transmit].contains(&NtpTimestamp::ZERO) {
+            return Err(Rejected::ZeroTimestamp);
+        }
+        let elapsed = exchange.arrived - exchange.departed;
+        let held = reply.transmit.since(reply.receive);
+        let fuzz = precision(reply.precision);
+        // Servers fill the digits below their precision at random: each timestamp is off by up to as much.
+        let noise = fuzz.times(2);
+        if held + noise < Span::ZERO {
+            return Err(Rejected::Backwards { by: -held });
+        }
+        let delay = elapsed - held;
+        if delay + noise + exchange.uncertainty < Span::ZERO {
+            return Err(Rejected::NegativeDelay { held, elapsed });
+        }
+        let drift = Association::TOLERANCE.over(elapsed.abs());
+        let measurement = Measurement {
+            source: self.source,
+            at: exchange.departed + elapsed.half(),
+            received: exchange.received,
+            utc: reply.receive.near(exchange.about) + held.half(),
+            delay,
+            root_delay: reply.root_delay.to_span(),
+            root_dispersion: reply.root_dispersion.to_span() + fuzz + exchange.uncertainty + drift,
+            stratum: reply.stratum,
+            leap,
+            stamps: exchange.stamps,
+        };
+        let (distance, limit) = (measurement.max_error(), self.settings.max_distance);
+        if distance > limit {
+            return Err(Rejected::RootDistance { distance, limit });
+        }
+        Ok(measurement)
+    }
+
+    /// The interval now, back-off apart.
+    fn pace(&self) -> Span {
+        match self.burst_left {
+            0 => self.interval(),
+            _ => self.settings.burst_interval.max(Association::SHORTEST),
+        }
+    }
+
+    fn deadline(&self) -> Span {
+        self.settings.deadline.min(self.pace())
+    }
+
+    /// When the next request is due.
+    fn due(&self) -> RawInstant {
+        self.last_sent.map_or(self.first, |sent| sent + self.pace().max(self.backoff))
+    }
+
+    /// One loss costs no more than a request; each further one doubles the pause, and chance spreads the clients of a
+    /// server that comes back.
+    fn backoff_after(&self, missed: u32, random: u64) -> Span {
+        let pace = self.pace();
+        let doubled = pace.times(1 << missed.saturating_sub(1).min(20));
+        let pause = doubled.min(self.settings.max_backoff.max(pace));
+        let quarter = Rate::from_bits((random >> 18) as i64); // 0 to 2⁴⁶: up to a quarter
+        pause + quarter.over(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NtpShort, Responder};
+    use chronotick_core::{Leap, Stamps, Timestamp};
+    use proptest::prelude::*;
+
+    const UTC: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
+
+    fn raw(millis: i64) -> RawInstant {
+        RawInstant::from_nanos(0) + Span::from_millis(millis)
+    }
+
+    fn association() -> Association {
+        Association::new(SourceId(3), Settings::default(), raw(0))
+    }
+
+    fn exchange(departed: RawInstant, arrived: RawInstant) -> Exchange {
+        let uncertainty = Span::from_nanos(50);
+        Exchange { departed, arrived, stamps: Stamps::Kernel, uncertainty, received: arrived, about: UTC }
+    }
+
+    fn good() -> Responder {
+        Responder { leap: Some(Leap::None), stratum: 2, precision: -23, ..Responder::default() }
+    }
+
+    /// The reply to a request that took 4 ms there, 2 ms in the server and 4 ms back, after a change.
+    fn reply(request: &[u8], change: impl Fn(&mut Packet)) -> Vec<u8> {
+        let bytes = good().answer(request, UTC).unwrap().leaving_at(UTC + Span::from_millis(2));
+        let mut packet = Packet::parse(&bytes).unwrap();
+        change(&mut packet);
+        packet.to_bytes().to_vec()
+    }
+
+    /// Sends a request at 0 and judges the changed reply at 10 ms.
+    fn judged(change: impl Fn(&mut Packet)) -> (Association, Result<Measurement, Rejected>) {
+        let mut a = association();
+        let request = a.poll(raw(0), 0xabcdef).unwrap();
+        let result = a.receive(&reply(&request, change), &exchange(raw(0), raw(10)));
+        (a, result)
+    }
+
+    /// Lets a server answer every request until `until`; returns when requests were sent.
+    fn answered_polls(
+        a: &mut Association,
+        until: RawInstant,
+        change: impl Fn(&mut Packet),
+    ) -> Vec<RawInstant> {
+        let mut sent = vec![];
+        while let Some(now) = a.next_event().filter(|&at| at <= until) {
+            if let Some(request) = a.poll(now, now.as_nanos() as u64 + 1) {
+                sent.push(now);
+                let _ = a.receive(&reply(&request, &change), &exchange(now, now + Span::from_millis(10)));
+            }
+        }
+        sent
+    }
+
+    fn gaps(sent: &[RawInstant]) -> Vec<Span> {
+        sent.windows(2).map(|w| w[1] - w[0]).collect()
+    }
+
+    #[test]
+    fn an_exchange_gives_the_midpoints_and_the_delay() {
+        let (a, result) = judged(|_| ());
+        let m = result.unwrap();
+        assert_eq!((m.source, m.at, m.received), (SourceId(3), raw(5), raw(10)));
+        assert_eq!(m.utc, UTC + Span::from_millis(1));
+        assert_eq!((m.delay, m.root_delay), (Span::from_millis(8), Span::ZERO));
+        // Precision 120 ns, stamps 50 ns, 15 ppm of 10 ms 150 ns.
+        assert_eq!(m.root_dispersion, Span::from_nanos(120 + 50 + 150));
+        assert_eq!((m.stratum, m.leap, m.stamps), (2, Leap::None, Stamps::Kernel));
+        assert_eq!((a.reach(), a.counters().accepted), (1, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_true_is_rejected_with_its_reason() {
+        let later = |p: &mut Packet, by| p.transmit = NtpTimestamp::from_utc(UTC + by);
+        let reason = |change: &dyn Fn(&mut Packet)| judged(change).1.unwrap_err().label();
+        assert_eq!(reason(&|p| p.version = 2), "version");
+        assert_eq!(reason(&|p| p.mode = Mode::Client), "mode");
+        assert_eq!(reason(&|p| p.mode = Mode::Broadcast), "mode");
+        assert_eq!(reason(&|p| p.origin = NtpTimestamp::ZERO), "not_asked");
+        assert_eq!(reason(&|p| p.leap = None), "unsynchronised");
+        assert_eq!(reason(&|p| p.stratum = 0), "kiss");
+        assert_eq!(reason(&|p| p.stratum = 16), "stratum");
+        assert_eq!(reason(&|p| p.receive = NtpTimestamp::ZERO), "zero_timestamp");
+        assert_eq!(reason(&|p| p.transmit = NtpTimestamp::ZERO), "zero_timestamp");
+        assert_eq!(reason(&|p| later(p, Span::from_micros(-1))), "backwards");
+        assert_eq!(reason(&|p| later(p, Span::from_millis(11))), "negative_delay");
+        assert_eq!(reason(&|p| p.root_delay = NtpShort::from_bits(2 << 16)), "root_distance");
+        assert_eq!(reason(&|p| p.root_dispersion = NtpShort::from_bits(1 << 16)), "root_distance");
+        assert_eq!(reason(&|p| p.precision = i8::MAX), "root_distance");
+    }
+
+    #[test]
+    fn timestamps_may_be_off_by_the_precision_of_the_server() {
+        let fuzzy = |by: i64| judged(|p| p.transmit = NtpTimestamp::from_utc(UTC + Span::from_nanos(by))).1;
+        assert!(fuzzy(-200).is_ok());
+        assert!(fuzzy(10_000_200).is_ok_and(|m| m.delay < Span::ZERO));
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_one_reply() {
+        let mut a = association();
+        let request = a.poll(raw(0), 77).unwrap();
+        let datagram = reply(&request, |_| ());
+        assert!(a.receive(&datagram, &exchange(raw(0), raw(10))).is_ok());
+        assert_eq!(a.receive(&datagram, &exchange(raw(0), raw(11))), Err(Rejected::Duplicate));
+        a.poll(raw(2_000), 78).unwrap();
+        assert_eq!(a.receive(&datagram, &exchange(raw(0), raw(2_010))), Err(Rejected::Duplicate));
+        assert_eq!(a.counters().rejected["duplicate"], 2);
+    }
+
+    #[test]
+    fn a_reply_after_the_deadline_is_too_late() {
+        let mut a = association();
+        let request = a.poll(raw(0), 77).unwrap();
+        let late = a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(2_001)));
+        assert!(matches!(late, Err(Rejected::Late { .. })), "{late:?}");
+
+        let mut a = association();
+        let request = a.poll(raw(0), 77).unwrap();
+        assert_eq!(a.next_event(), Some(raw(2_000)));
+        assert_eq!(a.poll(raw(2_000), u64::MAX), None);
+        assert_eq!((a.missed(), a.counters().unanswered), (1, 1));
+        assert_eq!(a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(10))), Err(Rejected::NotAsked));
+    }
+
+    #[test]
+    fn a_burst_comes_first_then_the_interval_that_is_wished() {
+        let mut a = association();
+        a.set_interval(Span::from_secs(32));
+        let sent = answered_polls(&mut a, raw(120_000), |_| ());
+        let expected: Vec<_> =
+            [[2; 7].as_slice(), &[32; 3]].concat().into_iter().map(Span::from_secs).collect();
+        assert_eq!(gaps(&sent), expected);
+        assert_eq!(a.reach(), 0xff);
+        a.set_interval(Span::from_secs(5_000));
+        assert_eq!(a.interval(), Span::from_secs(1024));
+        a.set_interval(Span::ZERO);
+        assert_eq!(a.interval(), Span::from_secs(16));
+    }
+
+    #[test]
+    fn silence_is_answered_by_ever_longer_pauses() {
+        let mut a = association();
+        let mut sent = vec![];
+        while let Some(now) = a.next_event().filter(|&at| at <= raw(1_000_000)) {
+            sent.extend(a.poll(now, 1 << 63 | sent.len() as u64).map(|_| now));
+        }
+        let gaps = gaps(&sent);
+        assert!(gaps.windows(2).all(|w| w[0] <= w[1]), "{gaps:?}");
+        assert_eq!(gaps[0], Span::from_millis(2_250), "half of the greatest jitter");
+        assert_eq!(*gaps.last().unwrap(), Span::from_secs(72));
+        assert_eq!(a.reach(), 0);
+
+        // One answer, and the rest of the burst follows.
+        let now = a.next_event().unwrap();
+        let request = a.poll(now, 5).or_else(|| a.poll(a.next_event().unwrap(), 5)).unwrap();
+        let sent = a.last_sent.unwrap();
+        assert!(a.receive(&reply(&request, |_| ()), &exchange(sent, sent + Span::from_millis(10))).is_ok());
+        assert_eq!((a.missed(), a.next_event()), (0, Some(sent + Span::from_secs(2))));
+    }
+
+    #[test]
+    fn rate_slows_down_for_good_and_ends_the_burst() {
+        let kiss = |p: &mut Packet| (p.stratum, p.leap, p.reference_id) = (0, None, ReferenceId(*b"RATE"));
+        let (mut a, result) = judged(kiss);
+        assert_eq!(result, Err(Rejected::Kiss(Kiss::Rate { interval: Span::from_secs(32) })));
+        assert_eq!((a.next_event(), a.reach()), (Some(raw(32_000)), 0));
+        let first = a.poll(raw(32_000), 9).unwrap();
+        let again = a.receive(&reply(&first, kiss), &exchange(raw(32_000), raw(32_010)));
+        assert_eq!(again, Err(Rejected::Kiss(Kiss::Rate { interval: Span::from_secs(64) })));
+        a.set_interval(Span::from_secs(16));
+        a.restart(raw(40_000));
+        assert_eq!((a.interval(), a.next_event()), (Span::from_secs(64), Some(raw(96_000))));
+    }
+
+    #[test]
+    fn a_storm_of_rate_slows_down_but_does_not_silence() {
+        let kiss = |p: &mut Packet| (p.stratum, p.reference_id) = (0, ReferenceId(*b"RATE"));
+        let mut a = association();
+        answered_polls(&mut a, raw(100_000_000), kiss);
+        assert_eq!(a.interval(), Span::from_secs(1024));
+    }
+
+    #[test]
+    fn a_refusal_of_service_ends_the_association() {
+        for code in [*b"DENY", *b"RSTR"] {
+            let (mut a, result) = judged(|p| (p.stratum, p.reference_id) = (0, ReferenceId(code)));
+            assert_eq!(result, Err(Rejected::Kiss(Kiss::Denied(ReferenceId(code)))));
+            assert_eq!((a.next_event(), a.denied()), (None, Some(ReferenceId(code))));
+            assert_eq!(a.poll(raw(1_000_000), 5), None);
+        }
+        let (a, result) = judged(|p| (p.stratum, p.reference_id) = (0, ReferenceId(*b"INIT")));
+        assert_eq!(result, Err(Rejected::Kiss(Kiss::Other(ReferenceId(*b"INIT")))));
+        assert!(a.next_event().is_some());
+    }
+
+    #[test]
+    fn a_kiss_without_the_nonce_is_not_felt() {
+        for code in [*b"RATE", *b"DENY", *b"RSTR"] {
+            let forged = |p: &mut Packet| {
+                (p.stratum, p.reference_id) = (0, ReferenceId(code));
+                p.origin = NtpTimestamp::from_bits(0xabcdee);
+            };
+            let (a, result) = judged(forged);
+            assert_eq!(result, Err(Rejected::NotAsked));
+            assert_eq!((a.denied(), a.interval()), (None, Span::from_secs(16)));
+        }
+    }
+
+    #[test]
+    fn a_restart_forgets_the_open_exchange_and_bursts() {
+        let mut a = association();
+        answered_polls(&mut a, raw(60_000), |_| ());
+        let request = a.poll(a.next_event().unwrap(), 5).unwrap();
+        // The raw clock may even have gone back.
+        a.restart(raw(1_000));
+        assert_eq!(a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(10))), Err(Rejected::NotAsked));
+        let sent = answered_polls(&mut a, raw(9_000), |_| ());
+        assert_eq!(sent, [1_000, 3_000, 5_000, 7_000, 9_000].map(raw));
+    }
+
+    #[test]
+    fn a_reply_that_crosses_an_era_is_understood() {
+        // 2036-02-07T06:28:16Z less a millisecond: T2 in era 0, T3 in era 1.
+        let end = Timestamp::from_nanos(2_085_978_496_000_000_000 - 1_000_000);
+        let mut a = association();
+        let request = a.poll(raw(0), 7).unwrap();
+        let datagram = good().answer(&request, end).unwrap().leaving_at(end + Span::from_millis(2));
+        let exchange = Exchange { about: end + Span::from_secs(3600), ..exchange(raw(0), raw(10)) };
+        let m = a.receive(&datagram, &exchange).unwrap();
+        assert_eq!((m.utc, m.delay), (end + Span::from_millis(1), Span::from_millis(8)));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Wait(u16),
+        Answer,
+        Forge(Vec<u8>),
+        Flip(u8, u8),
+        Wish(i64),
+        Restart,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => any::<u16>().prop_map(Step::Wait),
+            3 => Just(Step::Answer),
+            1 => proptest::collection::vec(any::<u8>(), 0..100).prop_map(Step::Forge),
+            2 => (0u8..48, any::<u8>()).prop_map(|(place, bits)| Step::Flip(place, bits)),
+            1 => any::<i64>().prop_map(Step::Wish),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn guesses_are_never_believed(
+            datagram in proptest::collection::vec(any::<u8>(), 48..80), guess: u64, nonce: u64,
+        ) {
+            prop_assume!(guess != nonce);
+            let mut a = association();
+            a.poll(raw(0), nonce).unwrap();
+            let mut datagram = datagram;
+            datagram[24..32].copy_from_slice(&guess.to_be_bytes());
+            let before = a.next_event();
+            prop_assert!(a.receive(&datagram, &exchange(raw(0), raw(1))).is_err());
+            prop_assert_eq!(a.next_event(), before);
+            prop_assert!(a.open.is_some());
+        }
+
+        #[test]
+        fn whatever_happens_requests_keep_their_distance_and_counts_add_up(
+            steps in proptest::collection::vec(step(), 0..200),
+        ) {
+            let mut a = association();
+            let mut now = raw(0);
+            let mut last: Option<(RawInstant, [u8; 48])> = None;
+            let mut nonce = 1;
+            for step in steps {
+                let (departed, request) = last.unwrap_or((now, Packet::request(NtpTimestamp::ZERO).to_bytes()));
+                let exchange = exchange(departed, now);
+                match step {
+                    Step::Wait(millis) => now = now + Span::from_millis(i64::from(millis)),
+                    Step::Answer => drop(a.receive(&reply(&request, |_| ()), &exchange)),
+                    Step::Forge(datagram) => prop_assert!(a.receive(&datagram, &exchange).is_err()),
+                    Step::Flip(place, bits) => {
+                        let mut datagram = reply(&request, |_| ());
+                        datagram[usize::from(place)] ^= bits;
+                        if let Ok(m) = a.receive(&datagram, &exchange) {
+                            prop_assert!(m.max_error() <= Settings::default().max_distance);
+                            prop_assert!((1..=15).contains(&m.stratum));
+                        }
+                    }
+                    Step::Wish(nanos) => a.set_interval(Span::from_nanos(nanos)),
+                    Step::Restart => {
+                        a.restart(now);
+                        last = None;
+                    }
+                }
+                nonce += 1;
+                if let Some(request) = a.poll(now, nonce) {
+                    prop_assert!(last.is_none_or(|(sent, _)| now - sent >= Settings::default().burst_interval));
+                    prop_assert!(a.poll(now, nonce + 1).is_none());
+                    last = Some((now, request));
+                }
+                prop_assert!(a.counters().accepted + a.counters().unanswered <= a.counters().sent);
+                prop_assert!(a.denied().is_some() || a.next_event().is_some());
+            }
+        }
+    }
+}
