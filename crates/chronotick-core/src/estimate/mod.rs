@@ -1,6 +1,21 @@
 //! The estimator: how true time runs against the raw clock, learned from measurements only.
+//!
+//! A bank of filters follows the clock and one constant offset per path; a packet counts by its delay above the path's
+//! floor; paths are weighed by robust consensus; and how wrong predictions turned out to be scales the interval.
+//! `docs/accuracy.md` tells what this reaches, and what was tried.
 
-use crate::{Levels, Measurement, Rate, RawInstant, SourceId, Timestamp, Variance};
+mod bank;
+mod consensus;
+mod filter;
+mod floor;
+#[cfg(test)]
+mod tests;
+
+use crate::{Levels, Measurement, Rate, RawInstant, SourceId, Span, Timestamp, Variance};
+use bank::Bank;
+use consensus::{Opinion, consensus};
+use filter::PATHS;
+use floor::{Excess, Floor};
 
 /// True time as a line through one raw instant, with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,39 +34,269 @@ pub struct Estimate {
     pub levels: Levels,
 }
 
-/// Learns how true time runs against the raw clock.
-#[derive(Debug, Default)]
-pub struct Estimator {
-    last: Option<Measurement>,
+/// What is known of the path to one source.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Path {
+    /// How much later than the consensus of all paths its measurements say it is.
+    pub offset: Span,
+    /// The smallest round trip that it can have.
+    pub floor: Span,
+    /// The share of this path in the consensus, in thousandths.
+    pub weight: u16,
+    /// The usual error of one measurement.
+    pub jitter: Span,
 }
 
+/// What is worth keeping over a restart: the oscillator's frequency stays, its phase does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// How much faster true time runs than the raw clock, in units of 2⁻⁴⁸ s/s.
+    pub rate: i64,
+    /// Standard deviation of that, in the same unit.
+    pub rate_sigma: i64,
+}
+
+/// Learns how true time runs against the raw clock.
+///
+/// ```
+/// use chronotick_core::estimate::Estimator;
+/// use chronotick_core::RawInstant;
+/// let mut estimator = Estimator::default();
+/// assert!(estimator.estimate(RawInstant::from_nanos(0)).is_none());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Estimator {
+    running: Option<Running>,
+    /// Rate and its standard deviation from before a disruption or a restart.
+    frequency: Option<(f64, f64)>,
+    paths: [Option<PathState>; PATHS],
+}
+
+/// What follows the clock from the first measurement on.
+#[derive(Clone, Debug)]
+struct Running {
+    /// Where zero correction is.
+    origin: (RawInstant, Timestamp),
+    /// The instant to which the filters have been moved.
+    now: RawInstant,
+    bank: Bank,
+    weights: [f64; PATHS],
+    disagreement: f64,
+}
+
+#[derive(Clone, Debug)]
+struct PathState {
+    source: SourceId,
+    floor: Floor,
+    /// Whether the filters know the path.
+    known: bool,
+    /// Measurements since then.
+    seen: u32,
+    /// Measurements in a row that fitted nothing.
+    rejected: u32,
+    /// Usual variance of a measurement, s².
+    noise: f64,
+    newest: RawInstant,
+}
+
+/// A local clock is within this of its nominal frequency before anything was measured.
+const FREQUENCY_SIGMA: f64 = 50e-6;
+/// The frequency may have changed this much over a restart or a disruption.
+const RESTART_SIGMA: f64 = 2e-7;
+/// Error of a timestamp without any queue, s.
+const STAMP_SIGMA: f64 = 2e-6;
+/// A measurement further off than so many standard deviations is not evidence by itself.
+const GATE: f64 = 6.0;
+/// A round trip that took longer says nothing of the time.
+const LONGEST_DELAY: Span = Span::from_secs(16);
+/// Between two measurements further apart than this the clock is followed anew.
+const LONGEST_GAP: Span = Span::from_secs(7 * 86_400);
+
 impl Estimator {
+    /// An estimator that knows the frequency from before.
+    pub fn restore(saved: &Saved) -> Estimator {
+        let rate = Rate::from_bits(saved.rate).as_f64();
+        let sigma = Rate::from_bits(saved.rate_sigma.saturating_abs()).as_f64();
+        let plausible = rate.abs() < 0.1;
+        Estimator { frequency: plausible.then_some((rate, sigma)), ..Estimator::default() }
+    }
+
+    /// What to keep for the next start; `None` until the frequency is known to some parts per million.
+    pub fn saved(&self) -> Option<Saved> {
+        let (rate, sigma) = self.frequency()?;
+        (sigma < 5e-6).then(|| Saved {
+            rate: Rate::from_f64(rate).to_bits(),
+            rate_sigma: Rate::from_f64(sigma).to_bits(),
+        })
+    }
+
     /// Takes in a measurement of a source that selection trusts.
     ///
-    /// Measurements come in the order of `received`; one that is older than the newest is ignored.
+    /// Measurements come in the order of `received`; one that is older than the newest, or took longer than
+    /// 16 s, is ignored.
     pub fn observe(&mut self, measurement: &Measurement) {
-        self.last = Some(*measurement);
+        let now = measurement.received;
+        if self.running.as_ref().is_some_and(|r| now - r.now > LONGEST_GAP) {
+            self.disrupted();
+        }
+        let absurd = measurement.at > now || measurement.delay.abs() > LONGEST_DELAY;
+        if absurd || self.running.as_ref().is_some_and(|r| now < r.now) {
+            return;
+        }
+        let delay = measurement.delay.as_secs_f64();
+        let slot = self.slot(measurement.source);
+        let path = self.paths[slot].get_or_insert_with(|| PathState::new(measurement.source, now));
+        path.newest = now;
+        let excess = path.floor.observe(delay, now);
+        let (rate, rate_sigma) = self.frequency.unwrap_or((0.0, FREQUENCY_SIGMA));
+        let running = self.running.get_or_insert_with(|| Running {
+            origin: (measurement.at, measurement.utc),
+            now,
+            bank: Bank::new(0.5 * delay.abs() + 10.0 * STAMP_SIGMA, rate, rate_sigma),
+            weights: [0.0; PATHS],
+            disagreement: 0.0,
+        });
+        running.bank.advance((now - running.now).as_secs_f64());
+        running.now = now;
+        running.take(measurement, slot, &excess, &mut self.paths);
+        running.weigh(&self.paths);
     }
 
     /// Forgets what was learned of one source's path: it was removed, replaced or has stepped.
-    pub fn forget_source(&mut self, _source: SourceId) {}
+    pub fn forget_source(&mut self, source: SourceId) {
+        for path in &mut self.paths {
+            if path.as_ref().is_some_and(|p| p.source == source) {
+                *path = None;
+            }
+        }
+        if let Some(running) = &mut self.running {
+            running.weigh(&self.paths);
+        }
+    }
 
     /// The raw clock was disturbed: time must be measured anew, the frequency may be kept.
     pub fn disrupted(&mut self) {
-        self.last = None;
+        self.frequency = self.frequency().map(|(rate, sigma)| (rate, sigma.hypot(RESTART_SIGMA)));
+        self.running = None;
+        for path in self.paths.iter_mut().flatten() {
+            path.forget_offset();
+        }
     }
 
     /// The estimate at an instant not before the newest measurement's `received`; `None` before the first measurement.
-    pub fn estimate(&mut self, at: RawInstant) -> Option<Estimate> {
-        let m = self.last?;
-        let sigma = m.max_error().as_nanos() as f64;
+    pub fn estimate(&self, at: RawInstant) -> Option<Estimate> {
+        let running = self.running.as_ref()?;
+        let age = (at - running.now).max(Span::ZERO).as_secs_f64();
+        let f = running.bank.forecast(age, &running.weights);
+        let (raw, utc) = running.origin;
         Some(Estimate {
             at,
-            utc: m.utc + (at - m.at),
-            rate: Rate::ZERO,
-            rate_sigma: Rate::from_ppm(50.0),
-            variance: Variance([sigma * sigma, 0.0, 50e3 * 50e3, 0.0]),
+            utc: utc + (at - raw) + Span::from_secs_f64(f.c),
+            rate: Rate::from_f64(f.f),
+            rate_sigma: Rate::from_f64(f.ff.sqrt()),
+            variance: Variance(
+                [f.cc + running.disagreement + 1e-18, 2.0 * f.cf, f.ff, f.walk / 3.0].map(|v| v * 1e18),
+            ),
             levels: Levels::NORMAL,
         })
+    }
+
+    /// What is known of the path to a source.
+    pub fn path(&self, source: SourceId) -> Option<Path> {
+        let running = self.running.as_ref()?;
+        let offset = |slot| running.bank.path(slot);
+        let consensus: f64 = (0..PATHS).map(|slot| running.weights[slot] * offset(slot)).sum();
+        let found = |p: &Option<PathState>| p.as_ref().is_some_and(|p| p.source == source);
+        let slot = self.paths.iter().position(found)?;
+        let path = self.paths[slot].as_ref()?;
+        Some(Path {
+            offset: Span::from_secs_f64(offset(slot) - consensus),
+            floor: Span::from_secs_f64(path.floor.least()),
+            weight: (running.weights[slot] * 1e3).round() as u16,
+            jitter: Span::from_secs_f64(path.noise.sqrt()),
+        })
+    }
+
+    fn frequency(&self) -> Option<(f64, f64)> {
+        let now = self.running.as_ref().map(|r| r.bank.forecast(0.0, &r.weights));
+        now.map(|f| (f.f, f.ff.sqrt())).filter(|(_, sigma)| *sigma < FREQUENCY_SIGMA).or(self.frequency)
+    }
+
+    /// The slot of a source; if all are taken, that of the path which has been silent for longest.
+    fn slot(&mut self, source: SourceId) -> usize {
+        let mine = |p: &Option<PathState>| p.as_ref().is_some_and(|p| p.source == source);
+        if let Some(slot) = self.paths.iter().position(mine).or(self.paths.iter().position(Option::is_none)) {
+            return slot;
+        }
+        let oldest = (0..PATHS).min_by_key(|&i| self.paths[i].as_ref().map(|p| p.newest)).unwrap_or(0);
+        self.paths[oldest] = None;
+        oldest
+    }
+}
+
+impl Running {
+    fn take(
+        &mut self,
+        m: &Measurement,
+        slot: usize,
+        excess: &Excess,
+        paths: &mut [Option<PathState>; PATHS],
+    ) {
+        let back = (self.now - m.at).as_secs_f64();
+        let y = ((m.utc - self.origin.1) - (m.at - self.origin.0)).as_secs_f64();
+        let delay = m.delay.as_secs_f64().abs();
+        // The two ways' waits are each positive, so the error is within the excess; far above the usual excess the
+        // packets of all sources err together (a full queue) and must not average out.
+        let crowded = excess.most / (4.0 * excess.usual + STAMP_SIGMA);
+        let r = STAMP_SIGMA.powi(2) + excess.most.powi(2) / 3.0 * (1.0 + crowded * crowded);
+        let Some(path) = &mut paths[slot] else { return };
+        if !path.known {
+            path.known = true;
+            self.bank.reset_path(slot, 0.0, (0.25 * delay).powi(2) + STAMP_SIGMA.powi(2));
+        } else {
+            let expected = self.bank.expect(y, slot, back);
+            if expected.e.abs() > GATE * (expected.v + r).sqrt() + excess.most {
+                path.rejected += 1;
+                self.contradicted(slot, expected.e, paths);
+                return;
+            }
+        }
+        path.rejected = 0;
+        path.seen += 1;
+        path.noise += (r - path.noise) / f64::from(path.seen.min(64));
+        self.bank.correct(y, slot, back, r);
+    }
+
+    /// Either a path or the clock is not where it was: the clock if most of the paths say so.
+    fn contradicted(&mut self, slot: usize, e: f64, paths: &mut [Option<PathState>; PATHS]) {
+        let alive = paths.iter().flatten().count();
+        let against = paths.iter().flatten().filter(|p| p.rejected >= 2).count();
+        let Some(rejected) = paths[slot].as_ref().map(|p| p.rejected) else { return };
+        if if alive == 1 { rejected >= 4 } else { against * 2 > alive } {
+            self.bank.shift(e, (e * e).min(1.0), (e / 64.0).powi(2).min(25e-10));
+            paths.iter_mut().flatten().for_each(|p| p.rejected = 0);
+        } else if rejected >= 6 {
+            self.bank.reset_path(slot, self.bank.path(slot) + e, (e * e).min(1.0));
+            paths.iter_mut().flatten().for_each(|p| p.rejected = 0);
+        }
+    }
+
+    fn weigh(&mut self, paths: &[Option<PathState>; PATHS]) {
+        let settled = paths.iter().flatten().any(|p| p.seen >= 4);
+        let opinions = std::array::from_fn(|slot| {
+            let path = paths[slot].as_ref().filter(|p| p.known && (p.seen >= 4 || !settled))?;
+            Some(Opinion { offset: self.bank.path(slot), blur: path.floor.gap() * 0.3 })
+        });
+        (self.weights, self.disagreement) = consensus(&opinions);
+    }
+}
+
+impl PathState {
+    fn new(source: SourceId, now: RawInstant) -> PathState {
+        PathState { source, floor: Floor::new(), known: false, seen: 0, rejected: 0, noise: 0.0, newest: now }
+    }
+
+    fn forget_offset(&mut self) {
+        (self.known, self.seen, self.rejected) = (false, 0, 0);
     }
 }

@@ -1,0 +1,141 @@
+//! Filters with different ideas of how a clock wanders, in parallel, each believed as far as it predicted the recent
+//! measurements.
+//!
+//! No single noise level works: an oscillator in a quiet room and one beside a fan differ by decades.
+
+use super::filter::{Filter, Forecast, Innovation, PATHS, Wander};
+
+/// How long the likelihood of a prediction counts, s.
+const MEMORY: f64 = 3600.0;
+/// How far a path's offset may wander, s/√s.
+const PATH_WALK: f64 = 1e-7;
+
+const WALKS: [f64; 5] = [3e-10, 1e-9, 3e-9, 1e-8, 3e-8];
+const DRIFTS: [(f64, f64); 5] =
+    [(1e-12, 7200.0), (3e-12, 7200.0), (1e-11, 3600.0), (3e-11, 3600.0), (1e-10, 1800.0)];
+/// Periods of the oscillations: `450 s · 1.23^i`, from seven minutes to over two hours.
+const PERIODS: usize = 15;
+
+#[derive(Clone, Debug)]
+struct Member {
+    filter: Filter,
+    log_likelihood: f64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Bank {
+    members: Vec<Member>,
+    weights: Vec<f64>,
+}
+
+impl Bank {
+    /// Filters that know the correction to `sigma` (s) and the rate as given.
+    pub(super) fn new(sigma: f64, rate: f64, rate_sigma: f64) -> Bank {
+        let walks = WALKS.map(|q| Wander::Walk { q });
+        let drifts = DRIFTS.map(|(q, decay)| Wander::Drift { q, decay });
+        let swings = (0..PERIODS).flat_map(|i| {
+            let period = 450.0 * 1.23f64.powi(i as i32);
+            [20.0, 4.0].map(|n| Wander::Swing { period, decay: n * period, amplitude: 4e-7, q: 1.5e-9 })
+        });
+        let members: Vec<Member> = walks
+            .into_iter()
+            .chain(drifts)
+            .chain(swings)
+            .map(|w| Member { filter: Filter::new(w, sigma, rate, rate_sigma), log_likelihood: 0.0 })
+            .collect();
+        let weights = vec![1.0 / members.len() as f64; members.len()];
+        Bank { members, weights }
+    }
+
+    /// Lets `dt` seconds pass.
+    pub(super) fn advance(&mut self, dt: f64) {
+        let forget = (-dt / MEMORY).exp();
+        for m in &mut self.members {
+            m.filter.advance(dt, PATH_WALK);
+            m.log_likelihood *= forget;
+        }
+    }
+
+    /// What the filter that predicted best expected of a measurement: innovation and its variance.
+    pub(super) fn expect(&self, y: f64, path: usize, back: f64) -> Innovation {
+        self.best().innovation(y, path, back)
+    }
+
+    /// Takes in a measurement with its own variance `r` (s²).
+    pub(super) fn correct(&mut self, y: f64, path: usize, back: f64, r: f64) {
+        for m in &mut self.members {
+            let innovation = m.filter.innovation(y, path, back);
+            let s = innovation.v + r;
+            let z = innovation.e.abs() / s.sqrt();
+            let surprise = if z < 3.0 { 0.5 * z * z } else { 3.0 * z - 4.5 };
+            m.log_likelihood -= surprise + 0.5 * s.ln();
+            // Huber: what lies further out than three sigma pulls no harder than at three.
+            let r = if z > 3.0 { (z / 3.0).powi(2) * s - innovation.v } else { r };
+            m.filter.correct(&innovation, r);
+        }
+        self.reweigh();
+    }
+
+    /// Forgets a path but for this offset (s) and its variance (s²).
+    pub(super) fn reset_path(&mut self, path: usize, offset: f64, variance: f64) {
+        self.each(|f| f.reset_path(path, offset, variance));
+    }
+
+    /// The clock has moved by about so much (s); the variances of that and of a change of its rate.
+    pub(super) fn shift(&mut self, by: f64, correction: f64, rate: f64) {
+        self.each(|f| f.shift(by, correction, rate));
+    }
+
+    /// The offset of a path, s.
+    pub(super) fn path(&self, path: usize) -> f64 {
+        self.members.iter().zip(&self.weights).map(|(m, w)| w * m.filter.path(path)).sum()
+    }
+
+    /// Correction plus weighted path offsets, `dt` seconds from now, of all filters together.
+    pub(super) fn forecast(&self, dt: f64, paths: &[f64; PATHS]) -> Forecast {
+        // Relative to one of them, since a correction of seconds would drown a variance of nanoseconds squared.
+        let origin = self.best().forecast(dt, paths);
+        let mut sum = Forecast::default();
+        let mut total = 0.0;
+        let (mut cc, mut cf, mut ff) = (0.0, 0.0, 0.0);
+        for (m, &w) in self.members.iter().zip(&self.weights).filter(|(_, w)| **w > 1e-6) {
+            let member = m.filter.forecast(dt, paths);
+            let (c, f) = (member.c - origin.c, member.f - origin.f);
+            total += w;
+            sum.c += w * c;
+            sum.f += w * f;
+            sum.walk += w * member.walk;
+            cc += w * (member.cc + c * c);
+            cf += w * (member.cf + c * f);
+            ff += w * (member.ff + f * f);
+        }
+        let (c, f) = (sum.c / total, sum.f / total);
+        Forecast {
+            c: origin.c + c,
+            f: origin.f + f,
+            cc: (cc / total - c * c).max(0.0),
+            cf: cf / total - c * f,
+            ff: (ff / total - f * f).max(0.0),
+            walk: sum.walk / total,
+        }
+    }
+
+    fn best(&self) -> &Filter {
+        let best = (0..self.members.len()).max_by(|a, b| self.weights[*a].total_cmp(&self.weights[*b]));
+        &self.members[best.unwrap_or(0)].filter
+    }
+
+    fn each(&mut self, change: impl Fn(&mut Filter)) {
+        self.members.iter_mut().for_each(|m| change(&mut m.filter));
+    }
+
+    fn reweigh(&mut self) {
+        let most = self.members.iter().map(|m| m.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
+        let mut sum = 0.0;
+        for (w, m) in self.weights.iter_mut().zip(&self.members) {
+            *w = (m.log_likelihood - most).exp();
+            sum += *w;
+        }
+        self.weights.iter_mut().for_each(|w| *w /= sum);
+    }
+}

@@ -1,0 +1,319 @@
+//! One Kalman filter for the correction of a free-running clock, given how its frequency is thought to wander.
+//!
+//! The state is the correction c (s), its rate f, two numbers u and v that shape the rate (a drift, or an
+//! oscillation), and one constant offset for the path to each source. A measurement sees c plus its path's offset.
+
+use std::f64::consts::TAU;
+
+/// How many paths can be followed at once.
+pub(super) const PATHS: usize = 8;
+/// Entries of the state that describe the clock itself.
+pub(super) const CLOCK: usize = 4;
+const N: usize = CLOCK + PATHS;
+
+pub(super) type Vector = [f64; N];
+type Block = [[f64; CLOCK]; CLOCK];
+
+/// How the frequency of a clock wanders, each with its white noise `q` per √s.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Wander {
+    /// A random walk.
+    Walk { q: f64 },
+    /// A drift (1/s) that decays within `decay` seconds and is driven by `q`, and a slow walk.
+    Drift { q: f64, decay: f64 },
+    /// An oscillation with a period and a decay in seconds, of stationary standard deviation `amplitude`, and a walk.
+    Swing { period: f64, decay: f64, amplitude: f64, q: f64 },
+}
+
+const DRIFT_WALK: f64 = 1e-9;
+
+impl Wander {
+    fn walk(self) -> f64 {
+        match self {
+            Wander::Walk { q } | Wander::Swing { q, .. } => q,
+            Wander::Drift { .. } => DRIFT_WALK,
+        }
+    }
+
+    /// Variances of u and v before anything was measured.
+    fn initial(self) -> [f64; 2] {
+        match self {
+            Wander::Walk { .. } => [0.0; 2],
+            Wander::Drift { q, decay } => [q * q * decay / 2.0, 0.0],
+            Wander::Swing { amplitude, .. } => [amplitude * amplitude; 2],
+        }
+    }
+
+    /// Steps up to this long (s) are well described by the first terms of a series.
+    fn short(self) -> f64 {
+        match self {
+            Wander::Walk { .. } => f64::INFINITY,
+            Wander::Drift { decay, .. } => decay / 32.0,
+            Wander::Swing { period, .. } => period / 24.0,
+        }
+    }
+
+    /// How the clock's part of the state moves within `dt` seconds.
+    fn transition(self, dt: f64) -> Transition {
+        let mut halvings = 0;
+        let mut h = dt;
+        while h > self.short() {
+            h /= 2.0;
+            halvings += 1;
+        }
+        let mut t = self.short_transition(h);
+        for _ in 0..halvings {
+            t = t.twice();
+        }
+        t
+    }
+
+    fn short_transition(self, dt: f64) -> Transition {
+        let mut f = [[0.0; CLOCK]; CLOCK];
+        let mut q = f;
+        for (i, row) in f.iter_mut().enumerate() {
+            row[i] = 1.0;
+        }
+        f[0][1] = dt;
+        let (d2, d3) = (dt * dt / 2.0, dt * dt * dt / 3.0);
+        let walk = self.walk().powi(2);
+        q[0][0] = walk * d3;
+        q[0][1] = walk * d2;
+        q[1][1] = walk * dt;
+        match self {
+            Wander::Walk { .. } => {}
+            Wander::Drift { q: qd, decay } => {
+                f[0][2] = d2;
+                f[1][2] = dt;
+                f[2][2] = (-dt / decay).exp();
+                let qd = qd * qd;
+                q[0][0] += qd * dt.powi(5) / 20.0;
+                q[0][1] += qd * dt.powi(4) / 8.0;
+                q[0][2] += qd * dt.powi(3) / 6.0;
+                q[1][1] += qd * d3;
+                q[1][2] += qd * d2;
+                q[2][2] += qd * dt;
+            }
+            Wander::Swing { period, decay, amplitude, .. } => {
+                let w = TAU / period;
+                let (s, c) = (w * dt).sin_cos();
+                let r = (-dt / decay).exp();
+                f[0][2] = s / w;
+                f[0][3] = (1.0 - c) / w;
+                f[2][2] = r * c;
+                f[2][3] = r * s;
+                f[3][2] = -r * s;
+                f[3][3] = r * c;
+                // Driven so that the stationary variance is the square of the amplitude.
+                let qa = 2.0 * amplitude * amplitude / decay;
+                q[2][2] += qa * dt;
+                q[3][3] += qa * dt;
+                q[0][0] += qa * d3;
+                q[0][2] += qa * d2;
+            }
+        }
+        Transition { f, q: symmetric(|i, j| q[i][j]) }
+    }
+}
+
+/// A linear map of the clock's part of the state and the noise that it adds.
+struct Transition {
+    f: Block,
+    q: Block,
+}
+
+impl Transition {
+    /// The same motion for twice the time.
+    fn twice(&self) -> Transition {
+        let through = product(&self.f, &self.q);
+        let moved = |i: usize, j: usize| through[i].iter().zip(&self.f[j]).map(|(a, b)| a * b).sum::<f64>();
+        let q = symmetric(|i, j| self.q[i][j] + moved(i, j));
+        Transition { f: product(&self.f, &self.f), q }
+    }
+}
+
+/// From its upper triangle, i ≤ j.
+fn symmetric(entry: impl Fn(usize, usize) -> f64) -> Block {
+    std::array::from_fn(|i| std::array::from_fn(|j| entry(i.min(j), i.max(j))))
+}
+
+fn product(a: &Block, b: &Block) -> Block {
+    std::array::from_fn(|i| std::array::from_fn(|j| (0..CLOCK).map(|k| a[i][k] * b[k][j]).sum()))
+}
+
+/// A measurement before it is taken in: what it says beyond the prediction.
+#[derive(Clone, Copy)]
+pub(super) struct Innovation {
+    /// Measured minus predicted, s.
+    pub(super) e: f64,
+    /// Variance of the prediction, s².
+    pub(super) v: f64,
+    /// Covariance of the state with the prediction.
+    with_state: Vector,
+}
+
+/// Where a linear function of the state will be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Forecast {
+    /// Correction, s.
+    pub(super) c: f64,
+    /// Rate of the correction.
+    pub(super) f: f64,
+    /// Variance of the correction, s².
+    pub(super) cc: f64,
+    /// Covariance of correction and rate, s.
+    pub(super) cf: f64,
+    /// Variance of the rate.
+    pub(super) ff: f64,
+    /// Noise of the frequency that is still to come, 1/s.
+    pub(super) walk: f64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    wander: Wander,
+    x: Vector,
+    p: [Vector; N],
+}
+
+impl Filter {
+    /// A filter that knows the correction to `sigma` (s), the rate as given, and no path.
+    pub(super) fn new(wander: Wander, sigma: f64, rate: f64, rate_sigma: f64) -> Filter {
+        let mut filter = Filter { wander, x: [0.0; N], p: [[0.0; N]; N] };
+        filter.x[1] = rate;
+        let [u, v] = wander.initial();
+        for (i, variance) in [sigma * sigma, rate_sigma * rate_sigma, u, v].into_iter().enumerate() {
+            filter.p[i][i] = variance;
+        }
+        filter
+    }
+
+    /// Moves on by `dt` seconds, in which each path's offset may have wandered by `path_walk` per √s.
+    pub(super) fn advance(&mut self, dt: f64, path_walk: f64) {
+        let Transition { f, q } = self.wander.transition(dt);
+        let mut x = [0.0; CLOCK];
+        let mut rows = [[0.0; N]; CLOCK];
+        for ((x, row), f) in x.iter_mut().zip(&mut rows).zip(&f) {
+            for (k, &factor) in f.iter().enumerate() {
+                *x += factor * self.x[k];
+                add(row, factor, &self.p[k]);
+            }
+        }
+        self.x[..CLOCK].copy_from_slice(&x);
+        for (i, row) in rows.iter().enumerate() {
+            self.p[i] = *row;
+            for (j, column) in self.p.iter_mut().enumerate().skip(CLOCK) {
+                column[i] = row[j];
+            }
+            for j in 0..=i {
+                let moved: f64 = row.iter().zip(&f[j]).map(|(a, b)| a * b).sum();
+                self.p[i][j] = moved + q[i][j];
+                self.p[j][i] = self.p[i][j];
+            }
+        }
+        for (j, row) in self.p.iter_mut().enumerate().skip(CLOCK) {
+            row[j] += path_walk * path_walk * dt;
+        }
+    }
+
+    /// What a measurement `y` (s) over a path, of the correction `back` seconds ago, says beyond the prediction.
+    pub(super) fn innovation(&self, y: f64, path: usize, back: f64) -> Innovation {
+        let mut h = [0.0; N];
+        h[0] = 1.0;
+        h[1] = -back;
+        if let Wander::Swing { .. } = self.wander {
+            h[2] = -back;
+        }
+        h[CLOCK + path] = 1.0;
+        let with_state = self.times_covariance(&h);
+        Innovation { e: y - dot(&h, &self.x), v: dot(&h, &with_state).max(0.0), with_state }
+    }
+
+    /// Takes in a measurement whose own variance is `r` (s², positive).
+    pub(super) fn correct(&mut self, innovation: &Innovation, r: f64) {
+        let Innovation { e, v, with_state } = innovation;
+        let s = v + r;
+        // One factor, so that both triangles are rounded alike and the covariance stays symmetric.
+        let scale = s.sqrt().recip();
+        let k = with_state.map(|c| c * scale);
+        add(&mut self.x, scale * e, &k);
+        for (row, &gain) in self.p.iter_mut().zip(&k) {
+            add(row, -gain, &k);
+        }
+        for i in 0..N {
+            if self.p[i][i] < 0.0 {
+                self.set_variance(i, 0.0);
+            }
+        }
+    }
+
+    /// Moves the correction, and makes it and its rate less certain by these variances.
+    pub(super) fn shift(&mut self, by: f64, correction: f64, rate: f64) {
+        self.x[0] += by;
+        self.p[0][0] += correction;
+        self.p[1][1] += rate;
+    }
+
+    /// Forgets a path but for this offset and its variance.
+    pub(super) fn reset_path(&mut self, path: usize, offset: f64, variance: f64) {
+        self.x[CLOCK + path] = offset;
+        self.set_variance(CLOCK + path, variance);
+    }
+
+    /// The estimated offset of a path, s.
+    pub(super) fn path(&self, path: usize) -> f64 {
+        self.x[CLOCK + path]
+    }
+
+    fn set_variance(&mut self, i: usize, variance: f64) {
+        self.p[i] = [0.0; N];
+        for row in &mut self.p {
+            row[i] = 0.0;
+        }
+        self.p[i][i] = variance;
+    }
+
+    /// Correction plus the weighted offsets of the paths, `dt` seconds from now.
+    pub(super) fn forecast(&self, dt: f64, weights: &[f64; PATHS]) -> Forecast {
+        let Transition { f, q } = self.wander.transition(dt);
+        let mut c = [0.0; N];
+        c[..CLOCK].copy_from_slice(&f[0]);
+        c[CLOCK..].copy_from_slice(weights);
+        // The swing is a part of the rate.
+        let swing = f64::from(u8::from(matches!(self.wander, Wander::Swing { .. })));
+        let mut r = [0.0; N];
+        for (r, (f, g)) in r.iter_mut().zip(f[1].iter().zip(&f[2])) {
+            *r = f + swing * g;
+        }
+        let (pc, pr) = (self.times_covariance(&c), self.times_covariance(&r));
+        Forecast {
+            c: dot(&c, &self.x),
+            f: dot(&r, &self.x),
+            cc: dot(&c, &pc).max(0.0) + q[0][0],
+            cf: dot(&r, &pc) + q[0][1] + swing * q[0][2],
+            ff: dot(&r, &pr).max(0.0) + q[1][1] + swing * (q[2][2] + 2.0 * q[1][2]),
+            walk: self.wander.walk().powi(2),
+        }
+    }
+
+    fn times_covariance(&self, h: &Vector) -> Vector {
+        let mut product = [0.0; N];
+        for (row, &weight) in self.p.iter().zip(h) {
+            if weight != 0.0 {
+                add(&mut product, weight, row);
+            }
+        }
+        product
+    }
+}
+
+/// Adds a multiple of one vector to another.
+fn add(to: &mut Vector, factor: f64, other: &Vector) {
+    for (to, other) in to.iter_mut().zip(other) {
+        *to += factor * other;
+    }
+}
+
+fn dot(a: &Vector, b: &Vector) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

@@ -1,0 +1,106 @@
+//! The delay floor of one path, and what a packet's delay above it says of the packet's error.
+//!
+//! Queues only ever add to a delay, so the error of a packet is at most half of what its round trip took beyond an
+//! empty path. The true floor lies below the smallest delay seen, by about as much as the smallest few differ.
+
+use crate::{RawInstant, Span};
+
+/// The floor is that of the last hour or so, in blocks of at least this length and number of packets.
+const BLOCK: Span = Span::from_secs(300);
+const BLOCK_PACKETS: u32 = 10;
+const BLOCKS: usize = 12;
+const SMALLEST: usize = 4;
+const RECENT: usize = 63;
+
+/// What the delay of one packet says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Excess {
+    /// The largest error that queues can explain, s.
+    pub(super) most: f64,
+    /// The usual size of that.
+    pub(super) usual: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    begun: RawInstant,
+    packets: u32,
+    /// In ascending order; infinite where there is none yet.
+    smallest: [f64; SMALLEST],
+}
+
+/// The delays of a path, in seconds.
+#[derive(Clone, Debug)]
+pub(super) struct Floor {
+    blocks: [Option<Block>; BLOCKS],
+    recent: [f64; RECENT],
+    seen: usize,
+    least: f64,
+    gap: f64,
+}
+
+impl Floor {
+    pub(super) fn new() -> Floor {
+        Floor { blocks: [None; BLOCKS], recent: [0.0; RECENT], seen: 0, least: 0.0, gap: 0.0 }
+    }
+
+    /// Takes in a delay, and judges it.
+    pub(super) fn observe(&mut self, delay: f64, now: RawInstant) -> Excess {
+        self.file(delay, now);
+        self.recent[self.seen % RECENT] = delay;
+        self.seen += 1;
+        let mut recent = self.recent;
+        let recent = &mut recent[..self.seen.min(RECENT)];
+        let (_, median, _) = recent.select_nth_unstable_by(recent.len() / 2, f64::total_cmp);
+        let median = *median;
+        let lowest = self.lowest();
+        self.least = lowest[0];
+        // For a sum of two exponential waits the k-th smallest lies √k above the floor.
+        self.gap = if self.seen >= 8 {
+            0.84 * (lowest[SMALLEST - 1] - lowest[0])
+        } else {
+            0.84 * (median - lowest[0]).max(0.0) + 0.1 * self.least.max(0.0) / self.seen as f64
+        };
+        let above = |d: f64| 0.5 * ((d - self.least).max(0.0) + self.gap);
+        Excess { most: above(delay), usual: 0.5 * above(median).max(0.5 * self.gap) + 0.25 * self.gap }
+    }
+
+    /// The smallest delay of the last hour, s.
+    pub(super) fn least(&self) -> f64 {
+        self.least
+    }
+
+    /// How far the true floor may lie below, s.
+    pub(super) fn gap(&self) -> f64 {
+        self.gap
+    }
+
+    fn file(&mut self, delay: f64, now: RawInstant) {
+        let full = |b: &Block| now - b.begun >= BLOCK && b.packets >= BLOCK_PACKETS;
+        if self.blocks[0].as_ref().is_none_or(full) {
+            self.blocks.rotate_right(1);
+            self.blocks[0] = Some(Block { begun: now, packets: 0, smallest: [f64::INFINITY; SMALLEST] });
+        }
+        if let Some(block) = &mut self.blocks[0] {
+            block.packets += 1;
+            insert(&mut block.smallest, delay);
+        }
+    }
+
+    fn lowest(&self) -> [f64; SMALLEST] {
+        let mut lowest = [f64::INFINITY; SMALLEST];
+        for delay in self.blocks.iter().flatten().flat_map(|b| b.smallest) {
+            insert(&mut lowest, delay);
+        }
+        lowest
+    }
+}
+
+/// Keeps the smallest values in order.
+fn insert(smallest: &mut [f64; SMALLEST], value: f64) {
+    let place = smallest.partition_point(|s| *s <= value);
+    if place < SMALLEST {
+        smallest[place..].rotate_right(1);
+        smallest[place] = value;
+    }
+}
