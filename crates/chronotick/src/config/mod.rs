@@ -1,0 +1,215 @@
+//! The configuration: what can be set, from where, and what it is when nothing is set.
+//!
+//! In come a YAML file, environment variables and flags; out comes a [`Config`] that is valid, with the origin of
+//! every value, or *all* the errors at once, each with its line and its mend. A flag wins over an environment
+//! variable, that over the file, and that over the default. Files of the original ChronoTick are understood: what has
+//! no effect any more is named in a warning.
+//!
+//! ```
+//! use chronotick::config::{Config, Overrides};
+//! let no_variables = |_: &str| None;
+//! let overrides = Overrides { ntp_servers: Some("ntp1.example, ntp2.example:1123".into()), ..Overrides::default() };
+//! let loaded = Config::load(&overrides, &no_variables, None)?;
+//! assert_eq!(loaded.config.ntp.servers[1].port(), 1123);
+//! # Ok::<(), chronotick::config::Invalid>(())
+//! ```
+
+mod finding;
+mod layers;
+mod leap;
+mod obsolete;
+mod read;
+mod server;
+mod settings;
+mod template;
+mod yaml;
+
+pub use finding::{Finding, Invalid, Origin, Problem};
+pub use layers::{Effective, Loaded, Overrides, search_paths};
+pub use server::{InvalidServer, ServerAddress};
+pub use template::default_file;
+
+use chronotick_clock::Span;
+use read::Word;
+use std::path::PathBuf;
+
+/// Everything that can be set. [`Default`] is what holds where nothing is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The time servers and what is expected of them.
+    pub ntp: Ntp,
+    /// How often they are polled.
+    pub timing: Timing,
+    /// The model for the next seconds.
+    pub short_term: Model,
+    /// The model for the next minutes.
+    pub long_term: Model,
+    /// How forecasts are put together.
+    pub fusion: Fusion,
+    /// What is logged.
+    pub log_level: LogLevel,
+    /// Where the clock page and the sockets are; absolute.
+    pub runtime_dir: PathBuf,
+    /// Where the history and what was learned of the clock are kept; absolute.
+    pub state_dir: PathBuf,
+}
+
+/// The time servers and what is expected of them (`clock_measurement.ntp`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ntp {
+    /// At least one; no two are equal.
+    pub servers: Vec<ServerAddress>,
+    /// How long an answer may take.
+    pub timeout: Span,
+    /// The half-width of the bound up to which time is called synced.
+    pub max_acceptable_uncertainty: Span,
+}
+
+/// How often the servers are polled (`clock_measurement.timing`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// For so long after the start every server is polled at `min_interval`; may be zero.
+    pub warm_up: Span,
+    /// The shortest interval between two polls of one server.
+    pub min_interval: Span,
+    /// The longest interval between two polls of one server; not below `min_interval`.
+    pub max_interval: Span,
+}
+
+/// A time-series model and when it is asked (`short_term`, `long_term`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Its family.
+    pub model_name: ModelName,
+    /// Where it runs.
+    pub device: Device,
+    /// Whether it is asked at all.
+    pub enabled: bool,
+    /// From one forecast to the next.
+    pub inference_interval: Span,
+    /// How far ahead a forecast reaches.
+    pub prediction_horizon: Span,
+    /// How many points of the past it sees.
+    pub context_length: u32,
+}
+
+/// How forecasts are put together (`fusion`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fusion {
+    /// Whether models have a say beside the statistical engine.
+    pub enabled: bool,
+    /// How they are weighted.
+    pub method: FusionMethod,
+    /// A forecast with a larger standard deviation is left out.
+    pub uncertainty_threshold: Span,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $($word:literal)|+,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl Word for $name {
+            const WORDS: &'static [(&'static str, $name)] = &[$($(($word, $name::$variant),)+)*];
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// A family of time-series models.
+    ModelName {
+        /// Chronos-Bolt.
+        Chronos = "chronos",
+        /// TimesFM.
+        TimesFm = "timesfm",
+        /// TinyTimeMixer.
+        Ttm = "ttm",
+        /// Toto.
+        Toto = "toto",
+        /// Time-MoE.
+        TimeMoe = "time_moe" | "time-moe" | "timemoe",
+    }
+}
+words! {
+    /// Where a model runs.
+    Device {
+        /// On the processor.
+        Cpu = "cpu",
+        /// On an NVIDIA GPU.
+        Cuda = "cuda" | "gpu",
+        /// On an Apple GPU.
+        Mps = "mps" | "metal",
+    }
+}
+words! {
+    /// How forecasts are weighted.
+    FusionMethod {
+        /// By the inverse of their calibrated variances.
+        InverseVariance = "inverse_variance",
+    }
+}
+words! {
+    /// The least important messages that are logged.
+    LogLevel {
+        /// What stopped the program from doing its work.
+        Error = "ERROR",
+        /// What someone should look at.
+        Warning = "WARNING" | "WARN",
+        /// What happened that matters.
+        Info = "INFO",
+        /// Measurements and decisions.
+        Debug = "DEBUG",
+        /// Everything.
+        Trace = "TRACE",
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        // One family of leap-second handling: time.google.com, in the original's list, smears; these do not.
+        let servers = ["pool.ntp.org", "time.cloudflare.com", "time.nist.gov"];
+        Config {
+            ntp: Ntp {
+                servers: servers.map(|name| name.parse().expect("a default is valid")).to_vec(),
+                timeout: Span::from_secs(2),
+                max_acceptable_uncertainty: Span::from_millis(10),
+            },
+            timing: Timing {
+                warm_up: Span::from_secs(180),
+                min_interval: Span::from_secs(1),
+                max_interval: Span::from_secs(10),
+            },
+            short_term: Model {
+                model_name: ModelName::Chronos,
+                device: Device::Cpu,
+                enabled: true,
+                inference_interval: Span::from_secs(1),
+                prediction_horizon: Span::from_secs(5),
+                context_length: 100,
+            },
+            long_term: Model {
+                model_name: ModelName::Chronos,
+                device: Device::Cpu,
+                enabled: true,
+                inference_interval: Span::from_secs(30),
+                prediction_horizon: Span::from_secs(60),
+                context_length: 300,
+            },
+            fusion: Fusion {
+                enabled: true,
+                method: FusionMethod::InverseVariance,
+                uncertainty_threshold: Span::from_millis(50),
+            },
+            log_level: LogLevel::Info,
+            runtime_dir: chronotick_clock::runtime_dir(),
+            state_dir: PathBuf::from("/var/lib/chronotick"),
+        }
+    }
+}

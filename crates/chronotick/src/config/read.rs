@@ -1,0 +1,231 @@
+//! What a written value means: seconds, counts, switches, words, directories and lists of servers, each with the
+//! mistakes that people make in it; and how the same value is shown.
+
+use super::ServerAddress;
+use super::finding::{Fault, Problem};
+use super::yaml::{Content, Node};
+use chronotick_clock::Span;
+use serde_json::Value;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// A setting that is one of a few words.
+pub(super) trait Word: Copy + PartialEq + 'static {
+    /// Each word with its meaning, the one to be shown before its synonyms.
+    const WORDS: &'static [(&'static str, Self)];
+
+    fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, meaning)| *meaning == self).map_or("", |(word, _)| word)
+    }
+}
+
+fn scalar<'a>(node: &'a Node, wanted: &'static str) -> Result<&'a str, Problem> {
+    match &node.content {
+        Content::Scalar(text) => Ok(text.trim()),
+        _ => Err(wrong_kind(node, wanted)),
+    }
+}
+
+pub(super) fn wrong_kind(node: &Node, wanted: &'static str) -> Problem {
+    let found = match &node.content {
+        Content::Null => "empty".to_owned(),
+        Content::Scalar(text) => format!("{text:?}"),
+        Content::List(_) => "a list".to_owned(),
+        Content::Map(_) => "a section".to_owned(),
+    };
+    Problem::WrongKind { found, wanted }
+}
+
+/// A decimal number as YAML and people write it; not the names of infinities, which Rust would take.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    text.parse().ok().filter(|_| plain)
+}
+
+/// The number of seconds that a person would write. Division rounds correctly where multiplication by 1e-9 would
+/// make 30 into 30.000000000000004.
+fn number_of_seconds(span: Span) -> f64 {
+    span.as_nanos() as f64 / 1e9
+}
+
+/// A number of seconds as it is written in the file: `10`, `0.01`.
+pub(super) fn in_seconds(span: Span) -> String {
+    number_of_seconds(span).to_string()
+}
+
+/// A length of time, written as a number of seconds.
+pub(super) fn seconds(node: &Node, range: RangeInclusive<Span>) -> Result<Span, Problem> {
+    let text = scalar(node, "a number of seconds")?;
+    let Some(number) = decimal(text) else {
+        return Err(match with_unit(text) {
+            Some(seconds) => Problem::Unit { found: text.to_owned(), seconds: seconds.to_string() },
+            None => wrong_kind(node, "a number of seconds"),
+        });
+    };
+    let span = |seconds: f64| Span::from_nanos((seconds * 1e9).round() as i64);
+    if range.contains(&span(number)) {
+        return Ok(span(number));
+    }
+    let smaller_unit = [("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)].into_iter().find(
+        |(_, per_second)| number > range.end().as_secs_f64() && range.contains(&span(number / per_second)),
+    );
+    Err(Problem::OutOfRange {
+        found: format!("{text} s"),
+        least: format!("{} s", in_seconds(*range.start())),
+        most: format!("{} s", in_seconds(*range.end())),
+        hint: smaller_unit.map_or_else(String::new, |(unit, per_second)| {
+            format!("; it is in seconds: {text} {unit} are written {}", number / per_second)
+        }),
+    })
+}
+
+/// The seconds in a text such as `2s`, `500 ms` or `3min`.
+fn with_unit(text: &str) -> Option<f64> {
+    let digits = text.trim_end_matches(|c: char| c.is_alphabetic());
+    let (units_per_second, seconds_per_unit) = match text[digits.len()..].to_lowercase().as_str() {
+        "ns" => (1e9, 1.0),
+        "us" | "µs" | "μs" => (1e6, 1.0),
+        "ms" => (1e3, 1.0),
+        "s" | "sec" | "secs" | "second" | "seconds" => (1.0, 1.0),
+        "m" | "min" | "mins" | "minute" | "minutes" => (1.0, 60.0),
+        "h" | "hour" | "hours" => (1.0, 3600.0),
+        _ => return None,
+    };
+    decimal(digits.trim()).map(|number| number / units_per_second * seconds_per_unit)
+}
+
+/// A whole number.
+pub(super) fn count(node: &Node, range: RangeInclusive<u32>) -> Result<u32, Problem> {
+    let text = scalar(node, "a whole number")?;
+    let number =
+        decimal(text).filter(|n| n.fract() == 0.0).ok_or_else(|| wrong_kind(node, "a whole number"))?;
+    // Saturates, and what saturates is outside of every range in use.
+    let whole = number as u32;
+    if number < 0.0 || !range.contains(&whole) {
+        return Err(Problem::OutOfRange {
+            found: text.to_owned(),
+            least: range.start().to_string(),
+            most: range.end().to_string(),
+            hint: String::new(),
+        });
+    }
+    Ok(whole)
+}
+
+/// `true` or `false`, or the other words that YAML 1.1 had for them.
+pub(super) fn switch(node: &Node) -> Result<bool, Problem> {
+    match scalar(node, "true or false")?.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Ok(true),
+        "false" | "no" | "off" => Ok(false),
+        _ => Err(wrong_kind(node, "true or false")),
+    }
+}
+
+/// One of a few words, in any case.
+pub(super) fn word<T: Word>(node: &Node) -> Result<T, Problem> {
+    let text = scalar(node, "one word")?;
+    if let Some((_, meaning)) = T::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
+        return Ok(*meaning);
+    }
+    let mut accepted: Vec<&str> = Vec::new();
+    for (_, meaning) in T::WORDS {
+        if !accepted.contains(&meaning.word()) {
+            accepted.push(meaning.word());
+        }
+    }
+    let near = closest(&text.to_ascii_lowercase(), accepted.iter().copied());
+    Err(Problem::UnknownWord {
+        found: text.to_owned(),
+        accepted: accepted.join(", "),
+        hint: near.map_or_else(String::new, |word| format!("; did you mean {word:?}?")),
+    })
+}
+
+/// The candidate that is a slip of the pen away, or that begins alike.
+pub(super) fn closest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .filter_map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&text.to_lowercase(), &candidate.to_lowercase());
+            let alike = text.len() >= 4 && (candidate.starts_with(text) || text.starts_with(candidate));
+            (alike || distance * 3 <= candidate.len()).then_some((distance, candidate))
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// An absolute directory.
+pub(super) fn directory(node: &Node) -> Result<PathBuf, Problem> {
+    let text = scalar(node, "a directory")?;
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return Err(Problem::RelativePath { found: text.to_owned() });
+    }
+    Ok(path)
+}
+
+/// A list of servers, or the same separated by commas; every bad one is reported.
+pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
+    let single = |problem| vec![Fault { line: node.line, problem }];
+    let written: Vec<(usize, Result<&str, Problem>)> = match &node.content {
+        Content::Null => Vec::new(),
+        Content::Scalar(text) => text.split(',').map(|part| (node.line, Ok(part.trim()))).collect(),
+        Content::List(items) => {
+            items.iter().map(|item| (item.line, scalar(item, "a list of host or host:port"))).collect()
+        }
+        Content::Map(_) => return Err(single(wrong_kind(node, "a list of servers"))),
+    };
+    if written.is_empty() {
+        return Err(single(Problem::NoServer));
+    }
+    let (mut servers, mut faults) = (Vec::<ServerAddress>::new(), Vec::new());
+    for (line, text) in written {
+        let server = text.and_then(|text| {
+            let invalid = |why| Problem::InvalidServer { text: text.to_owned(), why };
+            text.parse::<ServerAddress>().map_err(invalid)
+        });
+        match server {
+            Ok(server) if servers.contains(&server) => {
+                faults.push(Fault { line, problem: Problem::RepeatedServer { server: server.to_string() } });
+            }
+            Ok(server) => servers.push(server),
+            Err(problem) => faults.push(Fault { line, problem }),
+        }
+    }
+    if faults.is_empty() { Ok(servers) } else { Err(faults) }
+}
+
+/// A value as `config show` and the written file have it.
+pub(super) trait Shown {
+    fn shown(&self) -> Value;
+}
+
+impl Shown for Span {
+    fn shown(&self) -> Value {
+        number_of_seconds(*self).into()
+    }
+}
+impl Shown for u32 {
+    fn shown(&self) -> Value {
+        (*self).into()
+    }
+}
+impl Shown for bool {
+    fn shown(&self) -> Value {
+        (*self).into()
+    }
+}
+impl Shown for PathBuf {
+    fn shown(&self) -> Value {
+        self.to_string_lossy().into()
+    }
+}
+impl Shown for Vec<ServerAddress> {
+    fn shown(&self) -> Value {
+        self.iter().map(ToString::to_string).collect()
+    }
+}
+impl<T: Word> Shown for T {
+    fn shown(&self) -> Value {
+        self.word().into()
+    }
+}

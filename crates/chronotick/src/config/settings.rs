@@ -1,0 +1,217 @@
+//! Every setting there is: its key, what it means, how it is read and shown, and its environment variable and flag.
+//!
+//! This one table is what files, variables and flags are read by, what `config show` prints and what `config init`
+//! writes.
+
+use super::finding::Fault;
+use super::read::{Shown, count, directory, seconds, servers, switch, word};
+use super::yaml::Node;
+use super::{Config, Overrides};
+use chronotick_clock::Span;
+use serde_json::Value;
+
+pub(super) struct Setting {
+    /// The path of the key in the file.
+    pub(super) key: &'static str,
+    /// What it means, in one sentence.
+    pub(super) doc: &'static str,
+    /// Where else it can be set.
+    pub(super) outside: Option<&'static Outside>,
+    pub(super) set: fn(&mut Config, &Node) -> Result<(), Vec<Fault>>,
+    pub(super) get: fn(&Config) -> Value,
+}
+
+/// An environment variable and a flag that mean the same.
+pub(super) struct Outside {
+    pub(super) environment: &'static str,
+    pub(super) flag: &'static str,
+    pub(super) of: fn(&Overrides) -> Option<&str>,
+}
+
+macro_rules! outside {
+    ($($name:ident = $environment:literal, $flag:literal, $field:ident;)*) => {
+        $(const $name: Option<&Outside> = Some(&Outside {
+            environment: $environment,
+            flag: $flag,
+            of: |overrides| overrides.$field.as_deref(),
+        });)*
+    };
+}
+
+outside! {
+    SERVERS = "CHRONOTICK_NTP_SERVERS", "--ntp-servers", ntp_servers;
+    WARM_UP = "CHRONOTICK_WARMUP", "--warmup", warmup;
+    MODEL = "CHRONOTICK_MODEL", "--model", model;
+    DEVICE = "CHRONOTICK_DEVICE", "--device", device;
+    LOG_LEVEL = "CHRONOTICK_LOG_LEVEL", "--log-level", log_level;
+    RUNTIME_DIR = "CHRONOTICK_RUNTIME_DIR", "--runtime-dir", runtime_dir;
+    STATE_DIR = "CHRONOTICK_STATE_DIR", "--state-dir", state_dir;
+}
+
+macro_rules! setting {
+    ($key:expr, $outside:expr, $($place:ident).+, $read:expr, $doc:expr) => {
+        Setting {
+            key: $key,
+            doc: $doc,
+            outside: $outside,
+            set: |config, node| {
+                let fault = |problem| vec![Fault { line: node.line, problem }];
+                config.$($place).+ = $read(node).map_err(fault)?;
+                Ok(())
+            },
+            get: |config| config.$($place).+.shown(),
+        }
+    };
+}
+
+macro_rules! model_settings {
+    ($section:literal, $place:ident) => {
+        [
+            setting!(
+                concat!($section, ".model_name"),
+                MODEL,
+                $place.model_name,
+                word,
+                "The family of the model: chronos, timesfm, ttm, toto or time_moe."
+            ),
+            setting!(
+                concat!($section, ".device"),
+                DEVICE,
+                $place.device,
+                word,
+                "Where it runs: cpu, cuda or mps."
+            ),
+            setting!(
+                concat!($section, ".enabled"),
+                None,
+                $place.enabled,
+                switch,
+                "Whether it is asked at all."
+            ),
+            setting!(
+                concat!($section, ".inference_interval"),
+                None,
+                $place.inference_interval,
+                |node| seconds(node, Span::from_millis(10)..=DAY),
+                "Seconds from one forecast to the next."
+            ),
+            setting!(
+                concat!($section, ".prediction_horizon"),
+                None,
+                $place.prediction_horizon,
+                |node| seconds(node, Span::from_millis(10)..=DAY),
+                "How many seconds a forecast reaches ahead."
+            ),
+            setting!(
+                concat!($section, ".context_length"),
+                None,
+                $place.context_length,
+                |node| count(node, 16..=16_384),
+                "How many points of the past it sees."
+            ),
+        ]
+    };
+}
+
+const DAY: Span = Span::from_secs(86_400);
+
+/// Every setting, in the order of a written file.
+pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
+    BEFORE_MODELS.iter().chain(&SHORT_TERM).chain(&LONG_TERM).chain(&AFTER_MODELS)
+}
+
+static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);
+static LONG_TERM: [Setting; 6] = model_settings!("long_term", long_term);
+
+static BEFORE_MODELS: [Setting; 6] = [
+    Setting {
+        key: "clock_measurement.ntp.servers",
+        doc: "The time sources: host, host:port, or \"[IPv6]:port\". Four or more can outvote a liar.",
+        outside: SERVERS,
+        set: |config, node| {
+            config.ntp.servers = servers(node)?;
+            Ok(())
+        },
+        get: |config| config.ntp.servers.shown(),
+    },
+    setting!(
+        "clock_measurement.ntp.timeout_seconds",
+        None,
+        ntp.timeout,
+        |node| seconds(node, Span::from_millis(10)..=Span::from_secs(30)),
+        "How many seconds an answer may take."
+    ),
+    setting!(
+        "clock_measurement.ntp.max_acceptable_uncertainty",
+        None,
+        ntp.max_acceptable_uncertainty,
+        |node| seconds(node, Span::from_nanos(1_000)..=Span::from_secs(1)),
+        "A bound wider than this many seconds to either side is not called synced."
+    ),
+    setting!(
+        "clock_measurement.timing.warm_up.duration_seconds",
+        WARM_UP,
+        timing.warm_up,
+        |node| seconds(node, Span::ZERO..=DAY),
+        "For so many seconds after the start the servers are polled at the interval below."
+    ),
+    setting!(
+        "clock_measurement.timing.warm_up.measurement_interval",
+        None,
+        timing.min_interval,
+        |node| seconds(node, Span::from_millis(10)..=DAY),
+        "The shortest interval between two polls of one server, in seconds."
+    ),
+    setting!(
+        "clock_measurement.timing.normal_operation.measurement_interval",
+        None,
+        timing.max_interval,
+        |node| seconds(node, Span::from_millis(10)..=DAY),
+        "The longest interval between two polls of one server, in seconds."
+    ),
+];
+
+static AFTER_MODELS: [Setting; 6] = [
+    setting!(
+        "fusion.enabled",
+        None,
+        fusion.enabled,
+        switch,
+        "Whether the models' forecasts are fused with the statistical one."
+    ),
+    setting!(
+        "fusion.method",
+        None,
+        fusion.method,
+        word,
+        "How they are weighted: inverse_variance, gated by measured skill."
+    ),
+    setting!(
+        "fusion.uncertainty_threshold",
+        None,
+        fusion.uncertainty_threshold,
+        |node| seconds(node, Span::from_nanos(1)..=Span::from_secs(1)),
+        "A forecast that is less certain than this many seconds is left out."
+    ),
+    setting!(
+        "logging.level",
+        LOG_LEVEL,
+        log_level,
+        word,
+        "What is logged: ERROR, WARNING, INFO, DEBUG or TRACE."
+    ),
+    setting!(
+        "runtime_dir",
+        RUNTIME_DIR,
+        runtime_dir,
+        directory,
+        "Where the clock page and the sockets are. Readers look in the usual places, or in $CHRONOTICK_RUNTIME_DIR."
+    ),
+    setting!(
+        "state_dir",
+        STATE_DIR,
+        state_dir,
+        directory,
+        "Where the history and what was learned of the clock are kept."
+    ),
+];
