@@ -1,1 +1,30 @@
-//! In preparation.
+//! What differs between operating systems: UDP with kernel timestamps, waiting, disruptions of the clocks, randomness.
+//!
+//! * [`TimestampedSocket`]: a UDP socket to one server that knows on the raw clock when a request left and its reply
+//!   arrived, by the kernel's own stamps where it has them.
+//! * [`wait`] and [`Waker`]: `poll(2)` over many sockets, and waking it from another thread.
+//! * [`Watch`]: notices suspend, a jump of the raw clock, migration, and steps of the system clock.
+//! * [`random_u64`] draws nonces.
+//! * [`raw_now`] and [`ClockPair`] are those of `chronotick-clock`.
+//!
+//! | | Linux | elsewhere |
+//! |---|---|---|
+//! | packet stamps | `SO_TIMESTAMPING`, else `SO_TIMESTAMPNS`, else read around the system call | read around the system call |
+//! | suspend | boot time against monotonic time | the raw clock runs through it: nothing to notice |
+//! | steps of the system clock | exact: real time against boot time | above 1 ms and 500 ppm: real time against the raw clock |
+//! | migration | boot id, clock source, vmclock | not noticed |
+//!
+//! Everything goes through the C library, so that a simulator can stand in for the kernel.
+
+mod disruption;
+mod random;
+mod socket;
+mod stamping;
+mod wait;
+
+pub use chronotick_clock::{ClockPair, raw_now};
+pub use disruption::Watch;
+pub use random::random_u64;
+pub use socket::TimestampedSocket;
+pub use stamping::Stamping;
+pub use wait::{Waker, wait};
