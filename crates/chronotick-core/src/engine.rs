@@ -5,7 +5,7 @@
 //! engine reads no clock: "now" is always an argument, and never earlier than the newest measurement.
 
 use crate::bound::{Envelope, SourceBound, Wander};
-use crate::estimate::{Estimate, Estimator};
+use crate::estimate::{Estimate, Estimator, Saved};
 use crate::select::Interval;
 use crate::status::{Explanation, SourceStatus, Verdict};
 use crate::{
@@ -139,7 +139,8 @@ impl Engine {
         source.measurements += 1;
         if contradiction {
             source.contradictions += 1;
-            self.events.push_back(Event::SourceStepped { source: m.source, name: source.name.clone() });
+            let stepped = Event::SourceStepped { source: m.source, name: source.name.clone() };
+            self.push_event(stepped);
         }
         self.select(m.received);
         if self.sources[&m.source].verdict == Verdict::Trusted {
@@ -254,9 +255,14 @@ impl Engine {
         &self.estimator
     }
 
-    /// The same, to restore what an earlier run had learned before the first measurement.
-    pub fn estimator_mut(&mut self) -> &mut Estimator {
-        &mut self.estimator
+    /// Takes over what an earlier run had learned; to be called before the first measurement.
+    pub fn restore(&mut self, saved: &Saved) {
+        self.estimator = Estimator::restore(saved);
+    }
+
+    /// Standard deviation of the estimated rate; `None` before the first trusted measurement.
+    pub fn rate_sigma(&mut self, now: RawInstant) -> Option<Rate> {
+        self.estimator.estimate(now).map(|estimate| estimate.rate_sigma)
     }
 
     /// Every source with what is known of it at `now`, in the order in which they were added.
@@ -289,11 +295,6 @@ impl Engine {
                 }
             })
             .collect()
-    }
-
-    /// How fast the bound grows without measurements, now.
-    pub fn bound_growth(&mut self, now: RawInstant) -> Rate {
-        self.envelope(now).tolerance
     }
 
     fn push_event(&mut self, event: Event) {

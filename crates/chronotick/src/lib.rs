@@ -1,5 +1,14 @@
 //! The program around the engine: thin doors over the other crates, as a library so that they can be tested alone.
+//!
+//! * [`daemon`] measures and publishes; [`config`] tells it what.
+//! * [`door`] is what every answer is made from: the clock page and the [`snapshot`] beside it.
+//! * [`cli`] answers people, [`mcp`] answers agents.
+//! * [`demo`] runs all of it against a simulated clock.
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod door;
+pub mod snapshot;

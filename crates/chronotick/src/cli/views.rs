@@ -6,7 +6,7 @@ use chronotick_clock::{Reading, Span};
 use std::fmt::Write;
 
 /// What an operator looks at first.
-pub fn status(snapshot: &Snapshot, reading: &Reading) -> String {
+pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: String| writeln!(out, "{name:<15} {text}").expect("a String takes all");
     line("State", format!("{}: {}", reading.state, reading.reason));
@@ -15,7 +15,10 @@ pub fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     line("95 % interval", format!("±{}", reading.interval(0.95)));
     if let Some(clock) = &snapshot.clock {
         let offset = Span::from_nanos(clock.system_offset_ns);
-        line("System clock", format!("{} {}", offset.abs(), if offset < Span::ZERO { "ahead" } else { "behind" }));
+        line(
+            "System clock",
+            format!("{} {}", offset.abs(), if offset < Span::ZERO { "ahead" } else { "behind" }),
+        );
         let speed = if clock.rate_ppm < 0.0 { "fast" } else { "slow" };
         let (rate, sigma) = (clock.rate_ppm.abs(), clock.rate_sigma_ppm);
         line("Raw clock", format!("{rate:.3} ppm {speed} ± {sigma:.3}"));
@@ -32,7 +35,10 @@ pub fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     line("Answers", format!("{} of {} polls", snapshot.traffic.answers, snapshot.traffic.polls));
     line("Time stamps", snapshot.traffic.stamps.clone());
     line("Warm-up", format!("{:.0} %", snapshot.warmup_progress * 100.0));
-    line("Daemon", format!("{}, process {}, up {}", snapshot.version, snapshot.pid, since(snapshot.uptime_seconds)));
+    line(
+        "Daemon",
+        format!("{}, process {}, up {}", snapshot.version, snapshot.pid, since(snapshot.uptime_seconds)),
+    );
     for event in snapshot.events.iter().rev().take(5).rev() {
         line("Event", format!("{} {}", event.time, event.text));
     }
@@ -49,7 +55,7 @@ const LEGEND: &str = "\
 ";
 
 /// The sources in chrony's columns and signs: a positive sample means that corrected time is ahead of the source.
-pub fn sources(snapshot: &Snapshot, verbose: bool) -> String {
+pub(super) fn sources(snapshot: &Snapshot, verbose: bool) -> String {
     let mut out = String::new();
     if verbose {
         out.push_str(LEGEND);
@@ -62,7 +68,8 @@ pub fn sources(snapshot: &Snapshot, verbose: bool) -> String {
         let poll = source.poll_seconds.max(1e-3).log2().round();
         let last = source.last_answer_seconds.map_or("-".into(), |s| format!("{s:.0}"));
         let sample = source.offset_ns.map_or(String::new(), |offset| {
-            let distance = half(source.delay_ns) + half(source.root_delay_ns) + source.root_dispersion_ns.unwrap_or(0);
+            let distance =
+                half(source.delay_ns) + half(source.root_delay_ns) + source.root_dispersion_ns.unwrap_or(0);
             format!("{} +/- {}", signed(-offset), short(distance))
         });
         let name = &source.address;
@@ -121,9 +128,10 @@ fn why(source: &SourceView) -> Vec<String> {
 
 /// The clock in chrony's fields and signs. There is no single reference: the source named is the one that confines
 /// the bound most.
-pub fn tracking(snapshot: &Snapshot) -> String {
+pub(super) fn tracking(snapshot: &Snapshot) -> String {
     let mut out = String::new();
-    let mut line = |name: &str, text: String| writeln!(out, "{name:<16}: {text}").expect("a String takes all");
+    let mut line =
+        |name: &str, text: String| writeln!(out, "{name:<16}: {text}").expect("a String takes all");
     let best = snapshot.sources.iter().find(|s| s.best);
     let secs = |ns: i64| format!("{:.9} seconds", ns as f64 * 1e-9);
     let Some(clock) = &snapshot.clock else {
@@ -133,11 +141,17 @@ pub fn tracking(snapshot: &Snapshot) -> String {
     };
     line("Reference ID", best.map_or("00000000 ()".into(), |s| format!("{} ({})", s.reference, s.address)));
     line("Stratum", best.and_then(|s| s.stratum).map_or("0".into(), |s| (s + 1).to_string()));
-    line("Last measurement", clock.last_measurement_seconds.map_or("never".into(), |s| format!("{s:.1} seconds ago")));
+    line(
+        "Last measurement",
+        clock.last_measurement_seconds.map_or("never".into(), |s| format!("{s:.1} seconds ago")),
+    );
     let system = secs(clock.system_offset_ns.abs());
     let speed = if clock.system_offset_ns < 0 { "fast" } else { "slow" };
     line("System time", format!("{system} {speed} of corrected time"));
-    line("Last offset", best.and_then(|s| s.offset_ns).map_or("-".into(), |o| format!("{:+.9} seconds", -o as f64 * 1e-9)));
+    line(
+        "Last offset",
+        best.and_then(|s| s.offset_ns).map_or("-".into(), |o| format!("{:+.9} seconds", -o as f64 * 1e-9)),
+    );
     line("RMS offset", secs(clock.rms_offset_ns));
     let speed = if clock.rate_ppm < 0.0 { "fast" } else { "slow" };
     line("Frequency", format!("{:.3} ppm {speed}", clock.rate_ppm.abs()));
@@ -156,12 +170,19 @@ pub fn tracking(snapshot: &Snapshot) -> String {
 }
 
 /// Why the bound is what it is: which sources confine it, and each term of their edges.
-pub fn explain(snapshot: &Snapshot, reading: &Reading) -> String {
+pub(super) fn explain(snapshot: &Snapshot, reading: &Reading) -> String {
     let mut out = String::new();
     let (early, late) = (reading.estimate - reading.earliest, reading.latest - reading.estimate);
     let _ = writeln!(out, "State {}: {}.", reading.state, reading.reason);
-    let _ = writeln!(out, "True time is between -{early} and +{late} of corrected time, unless half of the sources lie;");
-    let _ = writeln!(out, "in 95 of 100 readings it is within ±{} (the calibrated interval).", reading.interval(0.95));
+    let _ = writeln!(
+        out,
+        "True time is between -{early} and +{late} of corrected time, unless half of the sources lie;"
+    );
+    let _ = writeln!(
+        out,
+        "in 95 of 100 readings it is within ±{} (the calibrated interval).",
+        reading.interval(0.95)
+    );
     let measured = snapshot.sources.iter().filter(|s| s.bound.is_some()).count();
     let needed = measured / 2 + 1;
     let _ = writeln!(
@@ -188,9 +209,13 @@ pub fn explain(snapshot: &Snapshot, reading: &Reading) -> String {
         }
     }
     if let Some(clock) = &snapshot.clock {
-        let _ = writeln!(out, "\nWithout new measurements both sides grow by {:.1} ppm:", clock.bound_growth_ppm);
+        let _ =
+            writeln!(out, "\nWithout new measurements both sides grow by {:.1} ppm:", clock.bound_growth_ppm);
         let sigma = clock.rate_sigma_ppm;
-        let _ = writeln!(out, "  4 x {sigma:.3} ppm of the estimated rate, the rest for what the oscillator may wander.");
+        let _ = writeln!(
+            out,
+            "  4 x {sigma:.3} ppm of the estimated rate, the rest for what the oscillator may wander."
+        );
     }
     out
 }
@@ -247,6 +272,9 @@ mod tests {
 
     #[test]
     fn uptimes_are_readable() {
-        assert_eq!([59.9, 61.0, 7_380.0, 180_000.0].map(since), ["59 s", "1 min 1 s", "2 h 3 min", "2 d 2 h"]);
+        assert_eq!(
+            [59.9, 61.0, 7_380.0, 180_000.0].map(since),
+            ["59 s", "1 min 1 s", "2 h 3 min", "2 d 2 h"]
+        );
     }
 }

@@ -1,0 +1,138 @@
+//! The grammar of the command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// What time is it, and how wrong may that be?
+///
+/// Measures this machine's clock against several time servers, learns how it drifts, and serves corrected time with a
+/// guaranteed bound and a calibrated interval. Without a command it does what `run` does.
+///
+/// Exit codes: 0 answered and synced, 1 failed, 2 wrong usage, 3 answered but not synced.
+#[derive(Parser, Debug)]
+#[command(name = "chronotick", version)]
+pub struct Arguments {
+    /// What to do; `run` without one.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Configuration file instead of those in the standard places.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Time servers, comma-separated: HOST, HOST:PORT, [IPv6]:PORT.
+    #[arg(long, global = true, value_name = "LIST")]
+    pub ntp_servers: Option<String>,
+
+    /// Length of the warm-up in seconds.
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub warmup: Option<String>,
+
+    /// Forecasting model.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub model: Option<String>,
+
+    /// Device for the model.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub device: Option<String>,
+
+    /// How much to log: error, warning, info, debug, trace.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// Where the clock page is instead of the standard place.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub runtime_dir: Option<String>,
+
+    /// Where what was learned is kept over restarts.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<String>,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Measure and publish until stopped.
+    Run,
+    /// Corrected time now, or in the future; without a daemon it measures once by itself and says so.
+    Now(Now),
+    /// What an operator looks at first.
+    Status {
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The sources, in chrony's columns and signs.
+    Sources {
+        /// With a legend, and why each source has its mark.
+        #[arg(long, short)]
+        verbose: bool,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The clock, in chrony's fields and signs.
+    Tracking {
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Why the bound is what it is: each term, by source.
+    Explain {
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What `now` can be asked.
+#[derive(Args, Debug)]
+pub struct Now {
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// The time so many seconds from now, and how wrong that may be, as far as is known now.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
+    pub future: f64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
+    match seconds {
+        0.0..=31_557_600.0 => Ok(seconds),
+        _ => Err("between 0 and 31557600 seconds (a year) can be foretold".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["-1", "NaN", "inf", "soon", "1e300"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert_eq!(seconds("30"), Ok(30.0));
+    }
+}
+
+impl From<&Arguments> for crate::config::Overrides {
+    fn from(arguments: &Arguments) -> Self {
+        Self {
+            ntp_servers: arguments.ntp_servers.clone(),
+            warmup: arguments.warmup.clone(),
+            model: arguments.model.clone(),
+            device: arguments.device.clone(),
+            log_level: arguments.log_level.clone(),
+            runtime_dir: arguments.runtime_dir.clone(),
+            state_dir: arguments.state_dir.clone(),
+        }
+    }
+}

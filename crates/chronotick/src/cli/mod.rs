@@ -1,0 +1,96 @@
+//! The command line: what can be asked, and how each answer is printed. With `--json` a command prints exactly one
+//! object on stdout; diagnostics always go to stderr.
+//!
+//! Exit codes: 0 answered and synced (or done), 1 failed, 2 wrong usage, 3 answered but not synced.
+
+pub mod args;
+mod log;
+mod now;
+mod run;
+mod views;
+
+pub use args::Arguments;
+
+use crate::config::{Config, Loaded, Overrides};
+use crate::door::Door;
+use args::Command;
+use chronotick_clock::{State, Timestamp};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Answered, but the answer is not backed by a majority of the sources now.
+const NOT_SYNCED: u8 = 3;
+
+/// What went wrong, in words for the person at the terminal.
+type Failure = Box<dyn std::error::Error>;
+
+/// Does what the arguments say and gives the process's exit code.
+pub fn execute(arguments: Arguments) -> ExitCode {
+    let outcome = match &arguments.command {
+        Some(Command::Now(options)) => now::execute(&arguments, options),
+        Some(Command::Status { json }) => view(&arguments, *json, views::status),
+        Some(Command::Sources { json, verbose }) => {
+            view(&arguments, *json, |s, _| views::sources(s, *verbose))
+        }
+        Some(Command::Tracking { json }) => view(&arguments, *json, |s, _| views::tracking(s)),
+        Some(Command::Explain { json }) => view(&arguments, *json, views::explain),
+        Some(Command::Run) | None => run::daemon(&arguments),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("chronotick: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The configuration by flags, environment and file; its warnings go to stderr.
+fn load(arguments: &Arguments) -> Result<Config, Failure> {
+    let overrides = Overrides::from(arguments);
+    let environment = |name: &str| std::env::var(name).ok();
+    let Loaded { config, warnings, .. } =
+        Config::load(&overrides, &environment, arguments.config.as_deref())?;
+    for warning in warnings {
+        eprintln!("chronotick: warning: {warning}");
+    }
+    Ok(config)
+}
+
+/// The runtime directory that was asked for; `None` for the standard search.
+fn runtime_dir(arguments: &Arguments) -> Option<PathBuf> {
+    arguments.runtime_dir.as_ref().map(PathBuf::from)
+}
+
+/// A view of the daemon's snapshot, as text or as the snapshot itself.
+fn view(
+    arguments: &Arguments,
+    json: bool,
+    text: impl Fn(&crate::snapshot::Snapshot, &chronotick_clock::Reading) -> String,
+) -> Result<ExitCode, Failure> {
+    let door = Door::open(runtime_dir(arguments).as_deref())?;
+    let (reading, snapshot) = (door.clock.now_checked(), door.snapshot()?);
+    if json {
+        let mut object = serde_json::to_value(&*snapshot)?;
+        // The page knows more than the snapshot: a dead daemon cannot write that it is dead.
+        object["state"] = reading.state.name().into();
+        object["reason"] = reading.reason.to_string().into();
+        println!("{object}");
+    } else {
+        let age = snapshot.age(chronotick_clock::raw_now());
+        if age > chronotick_clock::Span::from_secs(5) {
+            eprintln!("chronotick: the daemon wrote this {age} ago and has been silent since");
+        }
+        print!("{}", text(&snapshot, &reading));
+    }
+    Ok(code(reading.state))
+}
+
+fn code(state: State) -> ExitCode {
+    if state == State::Synced { ExitCode::SUCCESS } else { ExitCode::from(NOT_SYNCED) }
+}
+
+/// RFC 3339 in UTC with nanoseconds.
+pub(crate) fn rfc3339(utc: Timestamp) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(utc.as_nanos())) {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string(),
+        Err(_) => format!("{} ns after 1970-01-01T00:00:00Z", utc.as_nanos()),
+    }
+}

@@ -1,0 +1,89 @@
+//! `chronotick now`: corrected time from the running daemon, or measured once by this very process.
+
+use super::args::{Arguments, Now};
+use super::{Failure, code, load, rfc3339, runtime_dir};
+use crate::daemon::{Daemon, Host, Outlets, Stop};
+use crate::door::Door;
+use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Span, State, Writer};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long a measurement without a daemon may take before the best answer so far is given.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+pub(super) fn execute(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
+    match Door::open(runtime_dir(arguments).as_deref()) {
+        Ok(door) => Ok(answer(&door.clock, options, "daemon")),
+        Err(OpenError::Missing { .. }) => {
+            eprintln!("chronotick: no daemon is running: measuring once (start one with `chronotick run`)");
+            measure_once(arguments, options)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A short-lived daemon of our own, with a page in memory and no memory of the past.
+fn measure_once(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
+    let config = load(arguments)?;
+    let page = Writer::in_memory()?;
+    let clock = Clock::of(&page);
+    let stop = Stop::new()?;
+    let outlets = Outlets { page, snapshot: Box::new(|_| {}) };
+    let daemon = Daemon::new(&config, Box::new(Host), outlets, stop.clone(), None);
+    let measuring = std::thread::spawn(move || daemon.run());
+    let begun = Instant::now();
+    while clock.now().state != State::Synced && begun.elapsed() < PATIENCE && !measuring.is_finished() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let exit = answer(&clock, options, "measured once");
+    stop.ask();
+    measuring.join().map_err(|_| "the measurement failed")??;
+    Ok(exit)
+}
+
+fn answer(clock: &Clock, options: &Now, source: &str) -> ExitCode {
+    let pair = ClockPair::now();
+    let present = clock.now_checked();
+    let reading = if options.future > 0.0 {
+        let then = clock.at(pair.raw + Span::from_secs_f64(options.future));
+        // What the present forbids to trust, the future does not mend.
+        Reading { state: present.state, reason: present.reason, ..then }
+    } else {
+        clock.at(pair.raw)
+    };
+    let reading = Reading { state: present.state, reason: present.reason, ..reading };
+    let known = reading.earliest < reading.latest && reading.max_error() < Span::from_secs(86_400 * 365);
+    if options.json {
+        let offset = clock.at(pair.raw).offset_of(pair.system).correction();
+        let number = |span: Span| json!(known.then(|| span.as_nanos()));
+        println!(
+            "{}",
+            json!({
+                "time": known.then(|| rfc3339(reading.estimate)),
+                "estimate_ns": known.then(|| reading.estimate.as_nanos().to_string()),
+                "earliest_ns": known.then(|| reading.earliest.as_nanos().to_string()),
+                "latest_ns": known.then(|| reading.latest.as_nanos().to_string()),
+                "bound_early_ns": number(reading.estimate - reading.earliest),
+                "bound_late_ns": number(reading.latest - reading.estimate),
+                "sigma_ns": number(reading.sigma),
+                "interval95_ns": number(reading.interval(0.95)),
+                "system_time": rfc3339(pair.system),
+                "system_offset_ns": number(offset),
+                "future_seconds": options.future,
+                "state": reading.state.name(),
+                "reason": reading.reason.to_string(),
+                "source": source,
+            })
+        );
+    } else if known {
+        println!("{}", rfc3339(reading.estimate));
+        println!("bound   -{} +{}", reading.estimate - reading.earliest, reading.latest - reading.estimate);
+        println!("95 %    ±{}", reading.interval(0.95));
+        println!("state   {}: {}", reading.state, reading.reason);
+    } else {
+        println!("unknown");
+        println!("state   {}: {}", reading.state, reading.reason);
+    }
+    code(reading.state)
+}

@@ -1,0 +1,336 @@
+//! The daemon: one thread that owns the sockets, the engine and the clock page's writer, and waits only in `poll(2)`.
+//! It measures, publishes, and once a second shows a snapshot to whoever asked for it.
+
+mod link;
+mod names;
+mod report;
+mod saved;
+
+use crate::config::Config;
+use crate::snapshot::{EventView, Snapshot};
+use chronotick_clock::{ClockPair, Writer, raw_now};
+use chronotick_core::{
+    Disruption, Engine, Event, RawInstant, Settings, Span, Stamps, State, Timestamp, Verdict,
+};
+use chronotick_os::{Waker, Watch, wait};
+use link::Link;
+use names::Names;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The machine whose clock is measured: the real one, or a simulated one in a demonstration.
+pub trait Machine: Send {
+    /// What its raw clock reads when the host's reads `raw`.
+    fn local(&self, raw: RawInstant) -> RawInstant;
+    /// What its system clock reads at the moment of the pair.
+    fn system(&self, pair: ClockPair) -> Timestamp;
+    /// Whether this is a simulation, so that every output can say so.
+    fn is_simulated(&self) -> bool;
+}
+
+/// The machine that the daemon runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Host;
+
+impl Machine for Host {
+    fn local(&self, raw: RawInstant) -> RawInstant {
+        raw
+    }
+    fn system(&self, pair: ClockPair) -> Timestamp {
+        pair.system
+    }
+    fn is_simulated(&self) -> bool {
+        false
+    }
+}
+
+/// Asks a running daemon to stop.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+}
+
+impl Stop {
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn new() -> io::Result<Stop> {
+        Ok(Stop { asked: Arc::default(), waker: Arc::new(Waker::new()?) })
+    }
+
+    /// The daemon ends its loop, saves what it learned, and marks its page as left.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// Where a daemon's answers go.
+pub struct Outlets {
+    /// The clock page.
+    pub page: Writer,
+    /// Called once a second; must not block for long.
+    pub snapshot: Box<dyn FnMut(Snapshot) + Send>,
+}
+
+/// Measures and publishes until asked to stop.
+pub struct Daemon {
+    machine: Box<dyn Machine>,
+    engine: Engine,
+    settings: chronotick_ntp::Settings,
+    links: Vec<Link>,
+    names: Names,
+    watch: Watch,
+    outlets: Outlets,
+    stop: Stop,
+    state_dir: Option<PathBuf>,
+    memory: saved::Memory,
+    started: RawInstant,
+    warmup: Span,
+    next_report: RawInstant,
+    next_save: RawInstant,
+    polls: u64,
+    answers: u64,
+    published: u64,
+    stamps: (u64, u64),
+    events: VecDeque<EventView>,
+}
+
+impl Daemon {
+    const PUBLISH_EVERY: Span = Span::from_secs(1);
+    const SAVE_EVERY: Span = Span::from_secs(300);
+    /// A silent member of a pool, or one that contradicts the majority, is replaced after this long.
+    const PATIENCE: Span = Span::from_secs(120);
+    /// Answers fetched at the shortest interval when a server is new.
+    const BURST: u8 = 6;
+    const EVENTS: usize = 20;
+
+    /// A daemon for this machine and configuration. `state_dir` is where it remembers what it learned; without one
+    /// it starts as new and leaves nothing.
+    pub fn new(
+        config: &Config,
+        machine: Box<dyn Machine>,
+        outlets: Outlets,
+        stop: Stop,
+        state_dir: Option<PathBuf>,
+    ) -> Daemon {
+        let now = machine.local(raw_now());
+        let settings = Settings {
+            warmup: config.timing.warm_up,
+            min_poll: config.timing.min_interval,
+            max_poll: config.timing.max_interval,
+            timeout: config.ntp.timeout,
+            max_bound: config.ntp.max_acceptable_uncertainty,
+            publish_interval: Daemon::PUBLISH_EVERY,
+            ..Settings::default()
+        };
+        let memory = state_dir.as_deref().map_or_else(saved::Memory::default, saved::Memory::load);
+        let waker = stop.waker.clone();
+        let wake = Arc::new(move || waker.wake());
+        let mut engine = Engine::new(settings, now);
+        memory.restore(&mut engine);
+        Daemon {
+            machine,
+            engine,
+            settings: chronotick_ntp::Settings {
+                min_poll: config.timing.min_interval,
+                max_poll: config.timing.max_interval,
+                burst: Daemon::BURST,
+                burst_interval: config.timing.min_interval.min(Span::from_secs(1)),
+                deadline: config.ntp.timeout,
+                ..chronotick_ntp::Settings::default()
+            },
+            links: Vec::new(),
+            names: Names::new(&config.ntp.servers, now, Arc::new(names::system), wake),
+            watch: Watch::new(),
+            outlets,
+            stop,
+            state_dir,
+            memory,
+            started: now,
+            warmup: config.timing.warm_up,
+            next_report: now,
+            next_save: now + Daemon::SAVE_EVERY,
+            polls: 0,
+            answers: 0,
+            published: 0,
+            stamps: (0, 0),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Runs until asked to stop.
+    ///
+    /// # Errors
+    /// Only if waiting itself fails; troubles with servers, names and files are logged and shown, never fatal.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.stop.asked.load(Ordering::Acquire) {
+            let now = self.now();
+            self.fill_names(now);
+            for link in &mut self.links {
+                link.association.set_interval(self.engine.poll_interval(now));
+                self.polls += u64::from(link.poll(now));
+            }
+            if now >= self.next_report {
+                self.check_machine(now);
+                self.replace_useless(now);
+                self.publish();
+                self.report();
+                self.next_report = now + Daemon::PUBLISH_EVERY;
+            }
+            if now >= self.next_save {
+                self.save();
+                self.next_save = now + Daemon::SAVE_EVERY;
+            }
+            self.wait()?;
+            if self.receive() {
+                self.publish();
+            }
+        }
+        self.save();
+        Ok(())
+    }
+
+    fn now(&self) -> RawInstant {
+        self.machine.local(raw_now())
+    }
+
+    /// Sleeps until a datagram, a waker, or the next thing that is due.
+    fn wait(&self) -> io::Result<()> {
+        let due = self.links.iter().filter_map(|link| link.association.next_event());
+        let next = due.fold(self.next_report, RawInstant::min);
+        let mut fds = vec![self.stop.waker.as_fd()];
+        fds.extend(self.links.iter().map(|link| link.socket.as_fd()));
+        wait(&fds, Some((next - self.now()).max(Span::ZERO)))?;
+        self.stop.waker.rest();
+        Ok(())
+    }
+
+    /// Takes in everything that has arrived; whether any of it was a measurement.
+    fn receive(&mut self) -> bool {
+        let mut measurements: Vec<_> = Vec::new();
+        for link in &mut self.links {
+            while let Some(measurement) = link.receive(&*self.machine) {
+                measurements.push(measurement);
+            }
+        }
+        // The engine wants them in the order in which they became known.
+        measurements.sort_by_key(|m| m.received);
+        for measurement in &measurements {
+            self.answers += 1;
+            match measurement.stamps {
+                Stamps::Kernel => self.stamps.0 += 1,
+                Stamps::User => self.stamps.1 += 1,
+            }
+            self.engine.measure(measurement);
+        }
+        self.note_events();
+        !measurements.is_empty()
+    }
+
+    fn check_machine(&mut self, now: RawInstant) {
+        for disruption in self.watch.check() {
+            self.engine.disrupted(disruption, now);
+            if disruption.disturbs_raw_clock() {
+                for link in &mut self.links {
+                    link.association.restart(now);
+                }
+            }
+        }
+        self.note_events();
+    }
+
+    /// Looks names up that lack addresses, and opens links to what was found.
+    fn fill_names(&mut self, now: RawInstant) {
+        while let Some(found) = self.names.finished() {
+            let index = found.name;
+            let in_use = |a: &std::net::SocketAddr| self.links.iter().any(|link| link.address == *a);
+            let wanted = self.lacking(index);
+            for address in self.names.fresh(found, wanted, &in_use, now) {
+                let source = self.engine.add_source(address.to_string());
+                match Link::open(index, address, source, self.settings, now) {
+                    Ok(link) => self.links.push(link),
+                    Err(e) => {
+                        self.engine.remove_source(source);
+                        self.names.refuse(index, address);
+                        self.names.names[index].failure = Some(format!("{address}: {e}"));
+                        log::warn!("{}: {address}: {e}", self.names.names[index].server);
+                    }
+                }
+            }
+            if let Some(failure) = &self.names.names[index].failure {
+                log::warn!("{}: {failure}", self.names.names[index].server);
+            }
+        }
+        for index in 0..self.names.names.len() {
+            if self.lacking(index) > 0 {
+                self.names.look_up(index, now);
+            }
+        }
+    }
+
+    fn lacking(&self, name: usize) -> usize {
+        let used = self.links.iter().filter(|link| link.name == name).count();
+        self.names.names[name].members().saturating_sub(used)
+    }
+
+    /// Drops servers that refuse service, and those that were of no use for long if their name may have others.
+    fn replace_useless(&mut self, now: RawInstant) {
+        let verdicts = self.engine.sources(now);
+        for link in &mut self.links {
+            let rejected = verdicts.iter().any(|s| s.id == link.source && s.verdict == Verdict::Falseticker);
+            let useless = link.association.missed() >= 4 || rejected;
+            link.useless_since = useless.then(|| link.useless_since.unwrap_or(now));
+        }
+        let names = &self.names.names;
+        let is_spent = |link: &mut Link| {
+            let replaceable = names[link.name].server.host().parse::<std::net::IpAddr>().is_err();
+            link.association.denied().is_some()
+                || replaceable && link.useless_since.is_some_and(|since| now - since > Daemon::PATIENCE)
+        };
+        let spent: Vec<Link> = self.links.extract_if(.., is_spent).collect();
+        for link in spent {
+            let why = link.trouble.as_deref().unwrap_or("it was of no use");
+            log::warn!("{} ({}) is given up: {why}", link.address, self.names.names[link.name].server);
+            self.engine.remove_source(link.source);
+            self.names.refuse(link.name, link.address);
+        }
+    }
+
+    fn publish(&mut self) {
+        let solution = self.engine.solution(self.now());
+        self.outlets.page.publish(&solution);
+        self.published += 1;
+        self.note_events();
+    }
+
+    fn note_events(&mut self) {
+        while let Some(event) = self.engine.next_event() {
+            let text = report::words(&event);
+            match event {
+                Event::StateChanged { to: State::Synced | State::Warmup, .. } => log::info!("{text}"),
+                Event::Disrupted(Disruption::SystemStep { .. }) => log::info!("{text}"),
+                Event::VerdictChanged { verdict: Verdict::Trusted, .. } => log::debug!("{text}"),
+                _ => log::warn!("{text}"),
+            }
+            if self.events.len() == Daemon::EVENTS {
+                self.events.pop_front();
+            }
+            let time = self.corrected_now();
+            self.events.push_back(EventView { time, text });
+        }
+    }
+
+    /// What was learned survives a restart; that it cannot be written is worth a warning, not more.
+    fn save(&mut self) {
+        let Some(dir) = &self.state_dir else { return };
+        self.memory.learn(&self.engine);
+        if let Err(e) = self.memory.store(dir) {
+            log::warn!("what was learned cannot be kept in {}: {e}", dir.display());
+        }
+    }
+}

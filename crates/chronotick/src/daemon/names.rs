@@ -1,0 +1,213 @@
+//! From configured names to addresses: each name is looked up on a thread of its own, because the system's resolver
+//! blocks, again with growing pauses while it fails, and anew when a member of a pool has turned out to be bad.
+
+use crate::config::ServerAddress;
+use chronotick_core::{RawInstant, Span};
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Asks the system for the addresses of a name.
+pub(super) type Resolve = dyn Fn(&str, u16) -> Result<Vec<SocketAddr>, String> + Send + Sync;
+
+/// The system's own resolver.
+pub(super) fn system(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    (host, port).to_socket_addrs().map(Iterator::collect).map_err(|e| e.to_string())
+}
+
+/// One configured name and how its look-ups went.
+#[derive(Debug)]
+pub(super) struct Name {
+    pub(super) server: ServerAddress,
+    /// Why the newest look-up brought nothing new.
+    pub(super) failure: Option<String>,
+    /// Addresses that refused service or never answered.
+    refused: BTreeSet<SocketAddr>,
+    pending: bool,
+    next: RawInstant,
+    pause: Span,
+}
+
+impl Name {
+    /// Members of a pool are operated independently of each other, so several of them are measured; other names stand
+    /// for one operator, whose servers would only repeat each other.
+    const POOL_MEMBERS: usize = 4;
+    const FIRST_PAUSE: Span = Span::from_secs(2);
+    const LONGEST_PAUSE: Span = Span::from_secs(256);
+
+    /// How many addresses of this name are measured.
+    pub(super) fn members(&self) -> usize {
+        let is_pool = self.server.host().split('.').any(|label| label == "pool");
+        if is_pool { Name::POOL_MEMBERS } else { 1 }
+    }
+}
+
+/// A finished look-up.
+pub(super) struct Found {
+    pub(super) name: usize,
+    addresses: Result<Vec<SocketAddr>, String>,
+}
+
+/// All configured names.
+pub(super) struct Names {
+    pub(super) names: Vec<Name>,
+    resolve: Arc<Resolve>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+    found: (Sender<Found>, Receiver<Found>),
+}
+
+impl Names {
+    /// `wake` is called on another thread when a look-up is done.
+    pub(super) fn new(
+        servers: &[ServerAddress],
+        now: RawInstant,
+        resolve: Arc<Resolve>,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> Names {
+        let name = |server: &ServerAddress| Name {
+            server: server.clone(),
+            failure: None,
+            refused: BTreeSet::new(),
+            pending: false,
+            next: now,
+            pause: Name::FIRST_PAUSE,
+        };
+        Names { names: servers.iter().map(name).collect(), resolve, wake, found: channel() }
+    }
+
+    /// Starts the look-up of a name that needs an address, unless one is under way or was made just now.
+    pub(super) fn look_up(&mut self, index: usize, now: RawInstant) {
+        let name = &mut self.names[index];
+        if name.pending || now < name.next {
+            return;
+        }
+        name.pending = true;
+        let (host, port) = (name.server.host().to_owned(), name.server.port());
+        let (resolve, wake, done) = (self.resolve.clone(), self.wake.clone(), self.found.0.clone());
+        let task = move || {
+            let addresses = resolve(&host, port);
+            // The receiver is gone when the daemon is stopping.
+            if done.send(Found { name: index, addresses }).is_ok() {
+                wake();
+            }
+        };
+        if let Err(e) = std::thread::Builder::new().name("resolver".into()).spawn(task) {
+            let addresses = Err(format!("no thread for the look-up: {e}"));
+            self.found.0.send(Found { name: index, addresses }).expect("the receiver is ours");
+        }
+    }
+
+    /// The next finished look-up, if there is one.
+    pub(super) fn finished(&mut self) -> Option<Found> {
+        self.found.1.try_recv().ok()
+    }
+
+    /// What a finished look-up brought: at most `wanted` addresses that are not `in_use` and were not given up.
+    pub(super) fn fresh(
+        &mut self,
+        found: Found,
+        wanted: usize,
+        in_use: &dyn Fn(&SocketAddr) -> bool,
+        now: RawInstant,
+    ) -> Vec<SocketAddr> {
+        let name = &mut self.names[found.name];
+        name.pending = false;
+        let (addresses, failure) = match found.addresses {
+            Ok(addresses) => (addresses, "the name has no further address"),
+            Err(e) => {
+                name.failure = Some(e);
+                (Vec::new(), "")
+            }
+        };
+        let fresh: Vec<SocketAddr> =
+            addresses.into_iter().filter(|a| !in_use(a) && !name.refused.contains(a)).take(wanted).collect();
+        if fresh.is_empty() {
+            if !failure.is_empty() {
+                name.failure = Some(failure.into());
+                // Better one that was bad than none: it is tried again at the next look-up.
+                name.refused.clear();
+            }
+            name.next = now + name.pause;
+            name.pause = name.pause.times(2).min(Name::LONGEST_PAUSE);
+        } else {
+            name.failure = None;
+            name.next = now + Name::FIRST_PAUSE;
+            name.pause = Name::FIRST_PAUSE;
+        }
+        fresh
+    }
+
+    /// An address that is of no use any more.
+    pub(super) fn refuse(&mut self, name: usize, address: SocketAddr) {
+        self.names[name].refused.insert(address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 123))
+    }
+
+    fn names(host: &str, resolve: Arc<Resolve>) -> (Names, mpsc::Receiver<()>) {
+        let (woken, wait) = mpsc::channel();
+        let wake = Arc::new(move || woken.send(()).expect("the test waits"));
+        let server: ServerAddress = host.parse().expect("a server");
+        (Names::new(&[server], RawInstant::from_nanos(0), resolve, wake), wait)
+    }
+
+    fn look_up(
+        names: &mut Names,
+        wait: &mpsc::Receiver<()>,
+        now: i64,
+        in_use: &[SocketAddr],
+    ) -> Vec<SocketAddr> {
+        let now = RawInstant::from_nanos(now * 1_000_000_000);
+        names.look_up(0, now);
+        wait.recv_timeout(std::time::Duration::from_secs(60)).expect("the look-up ends");
+        let found = names.finished().expect("woken with a result");
+        let wanted = names.names[0].members() - in_use.len();
+        names.fresh(found, wanted, &|a| in_use.contains(a), now)
+    }
+
+    #[test]
+    fn a_pool_gives_several_members_and_replaces_a_bad_one() {
+        let (mut names, wait) = names("0.pool.test", Arc::new(|_, _| Ok((1..=6).map(address).collect())));
+        let first = look_up(&mut names, &wait, 0, &[]);
+        assert_eq!(first, (1..=4).map(address).collect::<Vec<_>>());
+        names.refuse(0, first[1]);
+        let rest = [first[0], first[2], first[3]];
+        assert_eq!(look_up(&mut names, &wait, 10, &rest), [address(5)]);
+    }
+
+    #[test]
+    fn another_name_gives_one() {
+        let (mut names, wait) = names("time.test", Arc::new(|_, _| Ok((1..=6).map(address).collect())));
+        assert_eq!(look_up(&mut names, &wait, 0, &[]), [address(1)]);
+    }
+
+    #[test]
+    fn failures_are_told_and_tried_again_later_and_later() {
+        let (mut names, wait) = names("time.test", Arc::new(|_, _| Err("no such name".into())));
+        assert!(look_up(&mut names, &wait, 0, &[]).is_empty());
+        assert_eq!(names.names[0].failure.as_deref(), Some("no such name"));
+        names.look_up(0, RawInstant::from_nanos(1_000_000_000));
+        assert!(!names.names[0].pending, "too early for another look-up");
+        assert!(look_up(&mut names, &wait, 2, &[]).is_empty());
+        names.look_up(0, RawInstant::from_nanos(5_000_000_000));
+        assert!(!names.names[0].pending, "the pause has doubled");
+    }
+
+    #[test]
+    fn the_only_address_is_tried_again_even_if_it_was_bad() {
+        let (mut names, wait) = names("time.test", Arc::new(|_, _| Ok(vec![address(1)])));
+        let first = look_up(&mut names, &wait, 0, &[]);
+        names.refuse(0, first[0]);
+        assert!(look_up(&mut names, &wait, 10, &[]).is_empty());
+        assert_eq!(look_up(&mut names, &wait, 100, &[]), first);
+    }
+}

@@ -1,0 +1,189 @@
+//! The daemon's snapshot: what the engine, the associations and the process know, put together once a second.
+
+use super::Daemon;
+use super::link::Link;
+use crate::snapshot::{BoundView, ClockView, EdgeView, PathView, Snapshot, SourceView, Traffic};
+use chronotick_clock::{ClockPair, raw_now};
+use chronotick_core::{
+    Edge, Event, Leap, Offset, RawInstant, Solution, SourceStatus, Stamps, Timestamp, Verdict,
+};
+
+/// An event in one line.
+pub(super) fn words(event: &Event) -> String {
+    match event {
+        Event::StateChanged { from, to, reason } => format!("{from} -> {to}: {reason}"),
+        Event::VerdictChanged { name, verdict, .. } => format!("{name} is {verdict}"),
+        Event::SourceStepped { name, .. } => format!("{name} contradicts what it said before: it stepped"),
+        Event::MajorityMoved { by } => {
+            format!("most sources moved by {by} against the raw clock: time is measured anew")
+        }
+        Event::Disrupted(disruption) => disruption.to_string(),
+    }
+}
+
+impl Daemon {
+    /// Corrected time as RFC 3339; the system clock's before the first measurement.
+    pub(super) fn corrected_now(&mut self) -> String {
+        let pair = ClockPair::now();
+        let raw = self.machine.local(pair.raw);
+        let system = self.machine.system(pair);
+        let known = self.engine.last_trusted().is_some();
+        crate::cli::rfc3339(if known { self.engine.solution(raw).utc_at(raw) } else { system })
+    }
+
+    pub(super) fn report(&mut self) {
+        let pair = ClockPair::now();
+        let raw = self.machine.local(pair.raw);
+        let system = self.machine.system(pair);
+        let solution = self.engine.solution(raw);
+        let sources = self.sources(raw, &solution);
+        let snapshot = Snapshot {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            simulation: self.machine.is_simulated(),
+            raw_ns: raw_now().as_nanos(),
+            written: self.corrected_now(),
+            uptime_seconds: (raw - self.started).as_secs_f64(),
+            warmup_progress: self.engine.warmup_progress(raw),
+            warmup_seconds: self.warmup.as_secs_f64(),
+            state: solution.state.name().into(),
+            reason: solution.reason.to_string(),
+            clock: self.clock(raw, system, &solution, &sources),
+            traffic: Traffic {
+                polls: self.polls,
+                answers: self.answers,
+                trusted: self.engine.trusted_measurements(),
+                published: self.published,
+                stamps: match self.stamps {
+                    (0, 0) => "none",
+                    (_, 0) => "kernel",
+                    (0, _) => "user",
+                    _ => "mixed",
+                }
+                .into(),
+            },
+            sources,
+            unresolved: self
+                .names
+                .names
+                .iter()
+                .filter_map(|name| Some(format!("{}: {}", name.server, name.failure.as_ref()?)))
+                .collect(),
+            events: self.events.iter().cloned().collect(),
+            memory_bytes: resident_memory(),
+        };
+        (self.outlets.snapshot)(snapshot);
+    }
+
+    fn clock(
+        &mut self,
+        raw: RawInstant,
+        system: Timestamp,
+        solution: &Solution,
+        sources: &[SourceView],
+    ) -> Option<ClockView> {
+        let last = self.engine.last_trusted()?;
+        let reading = solution.reading(raw);
+        let squares: Vec<f64> = sources
+            .iter()
+            .filter(|s| s.verdict == Verdict::Trusted.to_string())
+            .filter_map(|s| Some((s.offset_ns? as f64).powi(2)))
+            .collect();
+        let mean_square = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
+        Some(ClockView {
+            system_offset_ns: Offset::between(reading.estimate, system).correction().as_nanos(),
+            rate_ppm: solution.rate.as_ppm(),
+            rate_sigma_ppm: self.engine.rate_sigma(raw)?.as_ppm(),
+            sigma_ns: reading.sigma.as_nanos(),
+            early_ns: (reading.estimate - reading.earliest).as_nanos(),
+            late_ns: (reading.latest - reading.estimate).as_nanos(),
+            bound_growth_ppm: solution.bound_growth.as_ppm(),
+            rms_offset_ns: mean_square.sqrt().round() as i64,
+            leap: match solution.leap {
+                Leap::None => "none",
+                Leap::Insert => "insert",
+                Leap::Delete => "delete",
+            }
+            .into(),
+            last_measurement_seconds: Some((raw - last).as_secs_f64()),
+        })
+    }
+
+    fn sources(&mut self, raw: RawInstant, solution: &Solution) -> Vec<SourceView> {
+        let known = self.engine.sources(raw);
+        let utc = solution.utc_at(raw);
+        let mut views: Vec<SourceView> = self
+            .links
+            .iter()
+            .filter_map(|link| {
+                let status = known.iter().find(|s| s.id == link.source)?;
+                Some(self.source(link, status, raw, utc))
+            })
+            .collect();
+        let width = |view: &SourceView| {
+            let trusted = view.verdict == Verdict::Trusted.to_string();
+            let bound = view.bound.as_ref().filter(|_| trusted)?;
+            Some(bound.latest_ns.saturating_sub(bound.earliest_ns))
+        };
+        let best = views.iter().enumerate().filter_map(|(i, view)| Some((width(view)?, i))).min();
+        if let Some((_, i)) = best {
+            views[i].best = true;
+        }
+        views
+    }
+
+    fn source(&self, link: &Link, status: &SourceStatus, raw: RawInstant, utc: Timestamp) -> SourceView {
+        let (association, newest) = (&link.association, status.newest.as_ref());
+        SourceView {
+            server: self.names.names[link.name].server.to_string(),
+            address: link.address.to_string(),
+            verdict: status.verdict.to_string(),
+            best: false,
+            stratum: newest.map(|m| m.stratum),
+            reference: association.server().map_or(String::new(), |packet| packet.reference_id.to_string()),
+            poll_seconds: association.interval().as_secs_f64(),
+            reach: association.reach(),
+            last_answer_seconds: newest.map(|m| (raw - m.received).as_secs_f64()),
+            offset_ns: status.newest_error.map(|error| error.as_nanos()),
+            delay_ns: newest.map(|m| m.delay.as_nanos()),
+            root_delay_ns: newest.map(|m| m.root_delay.as_nanos()),
+            root_dispersion_ns: newest.map(|m| m.root_dispersion.as_nanos()),
+            stamps: newest.map(|m| match m.stamps {
+                Stamps::Kernel => "kernel".into(),
+                Stamps::User => "user".into(),
+            }),
+            sent: association.counters().sent,
+            answers: association.counters().accepted,
+            trouble: link.trouble.clone(),
+            contradictions: status.contradictions,
+            path: self.engine.estimator().path(status.id).map(|path| PathView {
+                offset_ns: path.offset.as_nanos(),
+                floor_ns: path.floor.as_nanos(),
+                weight: f64::from(path.weight) / 1e3,
+            }),
+            bound: status.bound.as_ref().map(|bound| BoundView {
+                earliest_ns: (bound.earliest - utc).as_nanos(),
+                latest_ns: (bound.latest - utc).as_nanos(),
+                low: edge(&bound.low, raw),
+                high: edge(&bound.high, raw),
+            }),
+        }
+    }
+}
+
+fn edge(edge: &Edge, raw: RawInstant) -> EdgeView {
+    EdgeView {
+        age_seconds: (raw - edge.measured).as_secs_f64(),
+        half_delay_ns: edge.half_delay.as_nanos(),
+        half_root_delay_ns: edge.half_root_delay.as_nanos(),
+        root_dispersion_ns: edge.root_dispersion.as_nanos(),
+        ageing_ns: edge.ageing.as_nanos(),
+    }
+}
+
+/// Resident memory of this process by the kernel's count, in bytes; 0 where it does not tell.
+fn resident_memory() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
+    pages * 4096
+}

@@ -1,0 +1,86 @@
+//! What a daemon learned that its successor can use: the frequency of the raw clock. One small JSON file in the state
+//! directory, replaced atomically; a file that cannot be understood is as good as none.
+
+use chronotick_core::Engine;
+use chronotick_core::estimate::Saved;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What is kept. Rates are in units of 2⁻⁴⁸ s/s.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Memory {
+    rate: i64,
+    /// Zero: nothing was learned yet.
+    rate_sigma: i64,
+}
+
+impl Memory {
+    fn file(dir: &Path) -> PathBuf {
+        dir.join("learned.json")
+    }
+
+    /// What the last daemon left in `dir`. Nothing, with a line in the log, if that cannot be understood.
+    pub(super) fn load(dir: &Path) -> Memory {
+        let path = Memory::file(dir);
+        let read = fs::read(&path).map(|bytes| serde_json::from_slice(&bytes));
+        match read {
+            Ok(Ok(memory)) => memory,
+            Ok(Err(e)) => {
+                log::warn!("{} is not understood and starts anew: {e}", path.display());
+                Memory::default()
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Memory::default(),
+            Err(e) => {
+                log::warn!("{} cannot be read, so nothing is known from before: {e}", path.display());
+                Memory::default()
+            }
+        }
+    }
+
+    /// Hands it to an engine that has measured nothing yet.
+    pub(super) fn restore(&self, engine: &mut Engine) {
+        if self.rate_sigma > 0 {
+            engine.restore(&Saved { rate: self.rate, rate_sigma: self.rate_sigma });
+        }
+    }
+
+    /// Takes over what the engine knows better by now.
+    pub(super) fn learn(&mut self, engine: &Engine) {
+        if let Some(Saved { rate, rate_sigma }) = engine.estimator().saved() {
+            *self = Memory { rate, rate_sigma };
+        }
+    }
+
+    /// # Errors
+    /// Those of making the directory and of writing and renaming a file in it.
+    pub(super) fn store(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)?;
+        let path = Memory::file(dir);
+        let fresh = path.with_extension("json.new");
+        let mut file = fs::File::create(&fresh)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_all()?;
+        fs::rename(fresh, path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_survives_a_round_trip_and_rubbish_counts_as_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(Memory::load(dir.path()), Memory::default());
+        let memory = Memory { rate: -123, rate_sigma: 7 };
+        memory.store(&dir.path().join("deeper")).expect("stored");
+        assert_eq!(Memory::load(&dir.path().join("deeper")), memory);
+        for rubbish in ["", "{", "[]", "{\"rate\": \"much\"}"] {
+            fs::write(Memory::file(dir.path()), rubbish).expect("written");
+            assert_eq!(Memory::load(dir.path()), Memory::default());
+        }
+    }
+}
