@@ -233,7 +233,7 @@ impl Association {
         self.server = Some(reply);
         let (after, deadline) = (exchange.arrived - exchange.departed, self.deadline());
         self.burst_left = self.burst_left.saturating_sub(1);
-        if reply.stratum == 0 {
+        if reply.stratum == 0 && reply.reference_id.is_text() {
             return Err(self.kissed(reply.reference_id).into());
         }
         if after > deadline {
@@ -261,7 +261,7 @@ impl Association {
     /// The four timestamps' meaning (RFC 5905 §8), and whether they can be true.
     fn measure(&self, reply: &Packet, exchange: &Exchange) -> Result<Measurement, Rejected> {
         let leap = reply.leap.ok_or(Rejected::Unsynchronised)?;
-        if reply.stratum > 15 {
+        if !(1..=15).contains(&reply.stratum) {
             return Err(Rejected::Stratum(reply.stratum));
         }
         if [reply.receive, reply.transmit].contains(&NtpTimestamp::ZERO) {
@@ -411,7 +411,8 @@ mod tests {
         assert_eq!(reason(&|p| p.mode = Mode::Broadcast), "mode");
         assert_eq!(reason(&|p| p.origin = NtpTimestamp::ZERO), "not_asked");
         assert_eq!(reason(&|p| p.leap = None), "unsynchronised");
-        assert_eq!(reason(&|p| p.stratum = 0), "kiss");
+        assert_eq!(reason(&|p| (p.stratum, p.reference_id) = (0, ReferenceId(*b"STEP"))), "kiss");
+        assert_eq!(reason(&|p| p.stratum = 0), "stratum");
         assert_eq!(reason(&|p| p.stratum = 16), "stratum");
         assert_eq!(reason(&|p| p.receive = NtpTimestamp::ZERO), "zero_timestamp");
         assert_eq!(reason(&|p| p.transmit = NtpTimestamp::ZERO), "zero_timestamp");

@@ -41,6 +41,21 @@ impl Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ReferenceId(pub [u8; 4]);
 
+impl ReferenceId {
+    /// Whether it is a word, as the names of reference clocks and kiss codes are.
+    pub fn is_text(self) -> bool {
+        self.text().is_some()
+    }
+
+    /// The characters before the padding.
+    fn text(&self) -> Option<&str> {
+        let end = self.0.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
+        let text = &self.0[..end];
+        let word = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+        std::str::from_utf8(text).ok().filter(|_| word)
+    }
+}
+
 /// As text if it is text (`PPS`, `RATE`), otherwise as hexadecimal digits (`C0A8018C`).
 ///
 /// ```
@@ -50,12 +65,9 @@ pub struct ReferenceId(pub [u8; 4]);
 /// ```
 impl fmt::Display for ReferenceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
-        let text = &self.0[..end];
-        if !text.is_empty() && text.iter().all(u8::is_ascii_graphic) {
-            text.iter().try_for_each(|&b| write!(f, "{}", char::from(b)))
-        } else {
-            write!(f, "{:08X}", u32::from_be_bytes(self.0))
+        match self.text() {
+            Some(text) => f.pad(text),
+            None => write!(f, "{:08X}", u32::from_be_bytes(self.0)),
         }
     }
 }

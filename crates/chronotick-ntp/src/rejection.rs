@@ -41,7 +41,7 @@ pub enum Rejected {
     /// The server says that it does not know the time (leap indicator 3).
     #[error("the server is not synchronised")]
     Unsynchronised,
-    /// Stratum 16 or more: no way to a reference clock.
+    /// Stratum 0 or above 15: no way to a reference clock.
     #[error("stratum {0} has no way to a reference clock; 1 to 15 have")]
     Stratum(u8),
     /// The receive or transmit timestamp is missing.
