@@ -1,6 +1,28 @@
-//! Worlds with a known truth: replay of exchanges through the ChronoTick engine, and its scores.
+//! Worlds with a known truth: simulation, replay of exchanges through the ChronoTick engine, and its scores.
+//!
+//! * A [`Scenario`] describes a world as a file: oscillator, temperature, sources, paths, episodes of trouble.
+//! * A [`World`] is what a seed makes of it; a [`Client`] lives through it and is told the truth.
+//! * [`recording`] writes a world as a [`trace`]; [`score`] says how good an estimator is on one.
+//! * [`allan`] has the Allan deviation.
+//!
+//! All worlds are reproducible to the bit: the random numbers and their transforms do not depend on the platform.
 
 #![forbid(unsafe_code)]
 
+pub mod allan;
+mod distribution;
+mod episode;
+mod machine;
+mod network;
+mod oscillator;
+mod quantity;
+mod random;
+pub mod recording;
+mod scenario;
 pub mod score;
 pub mod trace;
+mod world;
+
+pub use network::Exchange;
+pub use scenario::{Scenario, ScenarioError};
+pub use world::{Client, Happening, Moment, Passage, World};
