@@ -1,5 +1,4 @@
-//! The client's side of one association: when to send a request, what to believe of what comes back, how fast to ask
-//! again (RFC 5905 §9.2 and §13).
+//! The client's side of one association: sends requests, judges what comes back, and counts both (RFC 5905 §9.2, §13).
 //!
 //! Instants and random bits are arguments. Whatever arrives, only a reply that echoes the 64 random bits of the open
 //! request has any effect beyond a counter: who cannot see the requests can neither lie nor silence a server.
@@ -8,6 +7,7 @@ use std::collections::BTreeMap;
 
 use chronotick_core::{Exchange, Measurement, Rate, RawInstant, SourceId, Span};
 
+use crate::schedule::Schedule;
 use crate::{Kiss, Mode, NtpTimestamp, Packet, ReferenceId, Rejected, precision};
 
 /// How an association behaves.
@@ -64,18 +64,12 @@ pub struct Counters {
 #[derive(Clone, Debug)]
 pub struct Association {
     source: SourceId,
-    settings: Settings,
-    /// When the first request is due.
-    first: RawInstant,
-    last_sent: Option<RawInstant>,
+    max_distance: Span,
+    schedule: Schedule,
+    /// The nonce of the request that waits for its reply.
     open: Option<NtpTimestamp>,
+    /// The nonce answered last.
     answered: Option<NtpTimestamp>,
-    wish: Span,
-    /// The interval that RATE asked for, zero if it never did.
-    rate_limit: Span,
-    burst_left: u8,
-    missed: u32,
-    backoff: Span,
     denied: Option<ReferenceId>,
     reach: u8,
     server: Option<Packet>,
@@ -83,10 +77,6 @@ pub struct Association {
 }
 
 impl Association {
-    /// Nobody needs more than 128 requests a second (chrony's and the standard's smallest exponents end here too).
-    const SHORTEST: Span = Span::from_nanos(7_812_500);
-    /// RATE doubles the interval up to here, the longest of the standard's default range.
-    const SLOWEST: Span = Span::from_secs(1024);
     /// How far two clocks may drift apart within one exchange (RFC 5905 §7.2, PHI).
     const TOLERANCE: Rate = Rate::from_bits(4_222_124_651); // 15e-6 × 2⁴⁸, rounded up
 
@@ -94,16 +84,10 @@ impl Association {
     pub fn new(source: SourceId, settings: Settings, first: RawInstant) -> Association {
         Association {
             source,
-            settings,
-            first,
-            last_sent: None,
+            max_distance: settings.max_distance,
+            schedule: Schedule::new(settings, first),
             open: None,
             answered: None,
-            wish: settings.min_poll,
-            rate_limit: Span::ZERO,
-            burst_left: settings.burst,
-            missed: 0,
-            backoff: Span::ZERO,
             denied: None,
             reach: 0,
             server: None,
@@ -119,16 +103,15 @@ impl Association {
             return None;
         }
         if self.open.take().is_some() {
-            self.missed = self.missed.saturating_add(1);
             self.counters.unanswered += 1;
-            self.backoff = self.backoff_after(self.missed, nonce);
-            if self.due() > now {
+            self.schedule.unanswered(nonce);
+            if self.schedule.due() > now {
                 return None;
             }
         }
         let nonce = NtpTimestamp::from_bits(nonce);
         self.open = Some(nonce);
-        self.last_sent = Some(now);
+        self.schedule.sent(now);
         self.reach <<= 1;
         self.counters.sent += 1;
         Some(Packet::request(nonce).to_bytes())
@@ -137,12 +120,10 @@ impl Association {
     /// When [`poll`](Association::poll) has something to do: a request is due, or one has to be given up. `None` once
     /// the server has refused service.
     pub fn next_event(&self) -> Option<RawInstant> {
-        if self.denied.is_some() {
-            return None;
-        }
-        match (self.open, self.last_sent) {
-            (Some(_), Some(sent)) => Some(sent + self.deadline()),
-            _ => Some(self.due()),
+        match (self.denied, self.open) {
+            (Some(_), _) => None,
+            (None, Some(_)) => Some(self.schedule.expiry()),
+            (None, None) => Some(self.schedule.due()),
         }
     }
 
@@ -165,29 +146,19 @@ impl Association {
 
     /// The interval that the engine wants, within the limits of the settings and of what the server asked for.
     pub fn set_interval(&mut self, wish: Span) {
-        self.wish = wish;
+        self.schedule.set_wish(wish);
     }
 
     /// Begins anew with a burst, at `now`: the raw clock was disturbed, or the network came back. An open exchange is
     /// abandoned. A server that once asked for fewer requests gets no burst.
     pub fn restart(&mut self, now: RawInstant) {
         self.open = None;
-        self.missed = 0;
-        self.backoff = Span::ZERO;
-        if self.rate_limit == Span::ZERO {
-            self.burst_left = self.settings.burst;
-            self.first = now;
-            self.last_sent = None;
-        } else if self.last_sent.is_some_and(|sent| sent > now) {
-            // The raw clock went back: what it said before would keep the server waiting.
-            self.last_sent = Some(now);
-        }
+        self.schedule.restart(now);
     }
 
     /// The interval between requests, bursts and back-off apart.
     pub fn interval(&self) -> Span {
-        let wish = self.wish.max(self.settings.min_poll).min(self.settings.max_poll);
-        wish.max(self.rate_limit).max(Association::SHORTEST)
+        self.schedule.interval()
     }
 
     /// One bit for each of the last eight requests, the newest lowest: set if it brought a measurement.
@@ -197,7 +168,7 @@ impl Association {
 
     /// How many requests in a row were not answered at all.
     pub fn missed(&self) -> u32 {
-        self.missed
+        self.schedule.missed()
     }
 
     /// The newest header with the right nonce, believed or not.
@@ -228,11 +199,9 @@ impl Association {
             return Err(if seen { Rejected::Duplicate } else { Rejected::NotAsked });
         }
         self.answered = self.open.take();
-        self.missed = 0;
-        self.backoff = Span::ZERO;
         self.server = Some(reply);
-        let (after, deadline) = (exchange.arrived - exchange.departed, self.deadline());
-        self.burst_left = self.burst_left.saturating_sub(1);
+        let (after, deadline) = (exchange.arrived - exchange.departed, self.schedule.deadline());
+        self.schedule.answered();
         if reply.stratum == 0 && reply.reference_id.is_text() {
             return Err(self.kissed(reply.reference_id).into());
         }
@@ -246,8 +215,7 @@ impl Association {
     fn kissed(&mut self, code: ReferenceId) -> Kiss {
         match &code.0 {
             b"RATE" => {
-                self.burst_left = 0;
-                self.rate_limit = self.interval().times(2).min(Association::SLOWEST).max(self.rate_limit);
+                self.schedule.slow_down();
                 Kiss::Rate { interval: self.interval() }
             }
             b"DENY" | b"RSTR" => {
@@ -292,38 +260,11 @@ impl Association {
             leap,
             stamps: exchange.stamps,
         };
-        let (distance, limit) = (measurement.max_error(), self.settings.max_distance);
+        let (distance, limit) = (measurement.max_error(), self.max_distance);
         if distance > limit {
             return Err(Rejected::RootDistance { distance, limit });
         }
         Ok(measurement)
-    }
-
-    /// The interval now, back-off apart.
-    fn pace(&self) -> Span {
-        match self.burst_left {
-            0 => self.interval(),
-            _ => self.settings.burst_interval.max(Association::SHORTEST),
-        }
-    }
-
-    fn deadline(&self) -> Span {
-        self.settings.deadline.min(self.pace())
-    }
-
-    /// When the next request is due.
-    fn due(&self) -> RawInstant {
-        self.last_sent.map_or(self.first, |sent| sent + self.pace().max(self.backoff))
-    }
-
-    /// One loss costs no more than a request; each further one doubles the pause, and chance spreads the clients of a
-    /// server that comes back.
-    fn backoff_after(&self, missed: u32, random: u64) -> Span {
-        let pace = self.pace();
-        let doubled = pace.times(1 << missed.saturating_sub(1).min(20));
-        let pause = doubled.min(self.settings.max_backoff.max(pace));
-        let quarter = Rate::from_bits((random >> 18) as i64); // 0 to 2⁴⁶: up to a quarter
-        pause + quarter.over(pause)
     }
 }
 
@@ -367,26 +308,6 @@ mod tests {
         let request = a.poll(raw(0), 0xabcdef).unwrap();
         let result = a.receive(&reply(&request, change), &exchange(raw(0), raw(10)));
         (a, result)
-    }
-
-    /// Lets a server answer every request until `until`; returns when requests were sent.
-    fn answered_polls(
-        a: &mut Association,
-        until: RawInstant,
-        change: impl Fn(&mut Packet),
-    ) -> Vec<RawInstant> {
-        let mut sent = vec![];
-        while let Some(now) = a.next_event().filter(|&at| at <= until) {
-            if let Some(request) = a.poll(now, now.as_nanos() as u64 + 1) {
-                sent.push(now);
-                let _ = a.receive(&reply(&request, &change), &exchange(now, now + Span::from_millis(10)));
-            }
-        }
-        sent
-    }
-
-    fn gaps(sent: &[RawInstant]) -> Vec<Span> {
-        sent.windows(2).map(|w| w[1] - w[0]).collect()
     }
 
     #[test]
@@ -458,61 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_comes_first_then_the_interval_that_is_wished() {
-        let mut a = association();
-        a.set_interval(Span::from_secs(32));
-        let sent = answered_polls(&mut a, raw(120_000), |_| ());
-        let expected: Vec<_> =
-            [[2; 7].as_slice(), &[32; 3]].concat().into_iter().map(Span::from_secs).collect();
-        assert_eq!(gaps(&sent), expected);
-        assert_eq!(a.reach(), 0xff);
-        a.set_interval(Span::from_secs(5_000));
-        assert_eq!(a.interval(), Span::from_secs(1024));
-        a.set_interval(Span::ZERO);
-        assert_eq!(a.interval(), Span::from_secs(16));
-    }
-
-    #[test]
-    fn silence_is_answered_by_ever_longer_pauses() {
-        let mut a = association();
-        let mut sent = vec![];
-        while let Some(now) = a.next_event().filter(|&at| at <= raw(1_000_000)) {
-            sent.extend(a.poll(now, 1 << 63 | sent.len() as u64).map(|_| now));
-        }
-        let gaps = gaps(&sent);
-        assert!(gaps.windows(2).all(|w| w[0] <= w[1]), "{gaps:?}");
-        assert_eq!(gaps[0], Span::from_millis(2_250), "half of the greatest jitter");
-        assert_eq!(*gaps.last().unwrap(), Span::from_secs(72));
-        assert_eq!(a.reach(), 0);
-
-        // One answer, and the rest of the burst follows.
-        let now = a.next_event().unwrap();
-        let request = a.poll(now, 5).or_else(|| a.poll(a.next_event().unwrap(), 5)).unwrap();
-        let sent = a.last_sent.unwrap();
-        assert!(a.receive(&reply(&request, |_| ()), &exchange(sent, sent + Span::from_millis(10))).is_ok());
-        assert_eq!((a.missed(), a.next_event()), (0, Some(sent + Span::from_secs(2))));
-    }
-
-    #[test]
-    fn rate_slows_down_for_good_and_ends_the_burst() {
+    fn rate_slows_down_and_says_so() {
         let kiss = |p: &mut Packet| (p.stratum, p.leap, p.reference_id) = (0, None, ReferenceId(*b"RATE"));
         let (mut a, result) = judged(kiss);
         assert_eq!(result, Err(Rejected::Kiss(Kiss::Rate { interval: Span::from_secs(32) })));
         assert_eq!((a.next_event(), a.reach()), (Some(raw(32_000)), 0));
-        let first = a.poll(raw(32_000), 9).unwrap();
-        let again = a.receive(&reply(&first, kiss), &exchange(raw(32_000), raw(32_010)));
+        let request = a.poll(raw(32_000), 9).unwrap();
+        let again = a.receive(&reply(&request, kiss), &exchange(raw(32_000), raw(32_010)));
         assert_eq!(again, Err(Rejected::Kiss(Kiss::Rate { interval: Span::from_secs(64) })));
-        a.set_interval(Span::from_secs(16));
-        a.restart(raw(40_000));
-        assert_eq!((a.interval(), a.next_event()), (Span::from_secs(64), Some(raw(96_000))));
-    }
-
-    #[test]
-    fn a_storm_of_rate_slows_down_but_does_not_silence() {
-        let kiss = |p: &mut Packet| (p.stratum, p.reference_id) = (0, ReferenceId(*b"RATE"));
-        let mut a = association();
-        answered_polls(&mut a, raw(100_000_000), kiss);
-        assert_eq!(a.interval(), Span::from_secs(1024));
     }
 
     #[test]
@@ -542,15 +416,13 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_forgets_the_open_exchange_and_bursts() {
+    fn a_restart_forgets_the_open_exchange() {
         let mut a = association();
-        answered_polls(&mut a, raw(60_000), |_| ());
-        let request = a.poll(a.next_event().unwrap(), 5).unwrap();
+        let request = a.poll(raw(0), 5).unwrap();
         // The raw clock may even have gone back.
-        a.restart(raw(1_000));
+        a.restart(raw(-1_000));
         assert_eq!(a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(10))), Err(Rejected::NotAsked));
-        let sent = answered_polls(&mut a, raw(9_000), |_| ());
-        assert_eq!(sent, [1_000, 3_000, 5_000, 7_000, 9_000].map(raw));
+        assert_eq!(a.next_event(), Some(raw(-1_000)));
     }
 
     #[test]

@@ -38,6 +38,7 @@
 mod client;
 mod packet;
 mod rejection;
+mod schedule;
 mod server;
 mod timestamp;
 
