@@ -39,9 +39,12 @@ use crate::{ClockPair, raw_now};
 /// ```
 #[derive(Debug)]
 pub struct TimestampedSocket {
+    server: SocketAddr,
     fd: OwnedFd,
     stamping: Stamping,
     departure: Option<Departure>,
+    /// Something has come since the last departure.
+    answered: bool,
 }
 
 /// What is known of the datagram sent last.
@@ -69,7 +72,7 @@ impl TimestampedSocket {
         set_flags(&fd)?;
         connect(&fd, server)?;
         let stamping = enable(fd.as_fd());
-        Ok(TimestampedSocket { fd, stamping, departure: None })
+        Ok(TimestampedSocket { server, fd, stamping, departure: None, answered: true })
     }
 
     /// Who stamps its packets, as far as the kernel promised.
@@ -79,10 +82,19 @@ impl TimestampedSocket {
 
     /// Sends a datagram. The exchange of the next reply begins here.
     ///
+    /// If nothing has come back since the last one, it leaves from a new port: this machine's addresses may have
+    /// changed under the old one, or something on the way may have forgotten it.
+    ///
     /// # Errors
     /// As `send(2)`.
     pub fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        if !self.answered
+            && let Ok(fresh) = TimestampedSocket::connect(self.server)
+        {
+            *self = fresh;
+        }
         self.departure = None;
+        self.answered = false;
         self.try_send(datagram).or_else(|error| match error.kind() {
             // The kernel reports what became of an earlier datagram in place of sending this one.
             ErrorKind::ConnectionRefused => self.try_send(datagram),
@@ -102,6 +114,7 @@ impl TimestampedSocket {
         let after = ClockPair::now();
         self.fetch_departure_stamp();
         let Some((len, stamp)) = received? else { return Ok(None) };
+        self.answered = true;
         let exchange = exchange(self.departure, arrived, stamp, after);
         Ok(Some((&buffer[..len], exchange)))
     }
@@ -403,6 +416,23 @@ mod tests {
         while !wait(&[socket.as_fd()], Some(Span::ZERO)).unwrap().is_empty() {
             assert!(socket.recv(&mut [0; 64]).unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn silence_changes_the_port_and_answers_do_not() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut socket = TimestampedSocket::connect(server.local_addr().unwrap()).unwrap();
+        let mut port = |answered: bool| {
+            socket.send(b"request").unwrap();
+            let (_, client) = server.recv_from(&mut [0; 64]).unwrap();
+            if answered {
+                server.send_to(b"reply", client).unwrap();
+                next(&mut socket, &mut [0; 64]).unwrap();
+            }
+            client.port()
+        };
+        let (first, second, third) = (port(true), port(false), port(false));
+        assert!(first == second && second != third);
     }
 
     #[test]
