@@ -184,9 +184,17 @@ pub enum Problem {
     /// A setting of older versions without effect now. (Worth knowing.)
     #[error("is from an older version and has no effect: {0}")]
     Obsolete(&'static str),
+    /// A value of older versions that has no meaning now. (Worth knowing.)
+    #[error("is {found:?}, which only older versions have: {instead}")]
+    ObsoleteValue {
+        /// What was written.
+        found: &'static str,
+        /// What holds instead.
+        instead: &'static str,
+    },
     /// The servers do not agree about leap seconds. (Worth knowing.)
     #[error(
-        "mixes servers that treat leap seconds differently: {0}; around a leap second they differ by up to 1 s, keep one group"
+        "mixes servers that treat leap seconds differently ({0}); around one they are up to 1 s apart, so keep one group"
     )]
     MixedLeaps(String),
 }

@@ -19,9 +19,9 @@ enum Leap {
 
 impl Leap {
     const ALL: [(Leap, &'static str); 3] = [
-        (Leap::Step, "not known to smear them"),
-        (Leap::NoonToNoon, "smear them from noon to noon"),
-        (Leap::Afterwards, "smear them over the hours after"),
+        (Leap::Step, "not known to smear"),
+        (Leap::NoonToNoon, "smeared from noon to noon"),
+        (Leap::Afterwards, "smeared over the hours after"),
     ];
 
     fn of(server: &ServerAddress) -> Leap {
@@ -52,7 +52,7 @@ pub(super) fn mixture(servers: &[ServerAddress]) -> Option<String> {
         .filter_map(|(leap, words)| {
             let members: Vec<String> =
                 servers.iter().filter(|s| Leap::of(s) == *leap).map(ToString::to_string).collect();
-            (!members.is_empty()).then(|| format!("{} {words}", members.join(", ")))
+            (!members.is_empty()).then(|| format!("{words}: {}", members.join(", ")))
         })
         .collect();
     (groups.len() > 1).then(|| groups.join("; "))
@@ -72,8 +72,8 @@ mod tests {
         assert_eq!(
             mixed("pool.ntp.org time.google.com time.nist.gov 169.254.169.123").as_deref(),
             Some(
-                "pool.ntp.org, time.nist.gov not known to smear them; \
-                 time.google.com, 169.254.169.123 smear them from noon to noon"
+                "not known to smear: pool.ntp.org, time.nist.gov; \
+                 smeared from noon to noon: time.google.com, 169.254.169.123"
             )
         );
         assert!(mixed("time.google.com time.facebook.com").is_some());

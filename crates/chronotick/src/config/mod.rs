@@ -26,6 +26,7 @@ mod yaml;
 
 pub use finding::{Finding, Invalid, Origin, Problem};
 pub use layers::{Effective, Loaded, Overrides, search_paths};
+pub(crate) use read::in_words;
 pub use server::{InvalidServer, ServerAddress};
 pub use template::default_file;
 

@@ -1,5 +1,8 @@
 //! Settings that files of older versions have and that have no effect any more: what replaces each.
 
+use super::finding::Problem;
+use super::yaml::{Content, Node};
+
 /// Sections and settings with what replaces them. A section stands for all that is in it.
 const KEYS: &[(&str, &str)] = &[
     ("prediction_scheduling", ENGINE_DECIDES),
@@ -50,24 +53,21 @@ const VALUES: &[(&str, &str, &str)] = &[
     (
         "fusion.method",
         "none",
-        "older versions fused by inverse_variance all the same; fusion.enabled turns it off",
+        "older versions took inverse_variance all the same; fusion.enabled turns fusion off",
     ),
-    ("fusion.method", "weighted_average", "inverse_variance is used; fixed weights were never better"),
+    ("fusion.method", "weighted_average", "inverse_variance is taken, because weights follow measured skill"),
 ];
 
-/// What replaces the key at this path, if it is one of the past.
-pub(super) fn key(path: &str) -> Option<&'static str> {
+/// What to say of an entry of the file, if its key or its value is one of the past.
+pub(super) fn problem(path: &str, node: &Node) -> Option<Problem> {
     let logging = path.starts_with("logging.log_") || path == "logging.performance_metrics";
-    KEYS.iter()
-        .find(|(key, _)| *key == path)
-        .map(|(_, instead)| *instead)
-        .or_else(|| logging.then_some(LOGGING))
-}
-
-/// What replaces this value of a key that still exists, if the value is one of the past.
-pub(super) fn value(path: &str, text: &str) -> Option<&'static str> {
+    let key = KEYS.iter().find(|(key, _)| *key == path).map(|(_, instead)| *instead);
+    if let Some(instead) = key.or(logging.then_some(LOGGING)) {
+        return Some(Problem::Obsolete(instead));
+    }
+    let Content::Scalar(found) = &node.content else { return None };
     VALUES
         .iter()
-        .find(|(key, value, _)| *key == path && value.eq_ignore_ascii_case(text))
-        .map(|(_, _, instead)| *instead)
+        .find(|(key, value, _)| *key == path && value.eq_ignore_ascii_case(found))
+        .map(|&(_, found, instead)| Problem::ObsoleteValue { found, instead })
 }

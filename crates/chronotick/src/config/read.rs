@@ -29,11 +29,19 @@ fn scalar<'a>(node: &'a Node, wanted: &'static str) -> Result<&'a str, Problem> 
 pub(super) fn wrong_kind(node: &Node, wanted: &'static str) -> Problem {
     let found = match &node.content {
         Content::Null => "empty".to_owned(),
-        Content::Scalar(text) => format!("{text:?}"),
+        Content::Scalar(text) => excerpt(text),
         Content::List(_) => "a list".to_owned(),
         Content::Map(_) => "a section".to_owned(),
     };
     Problem::WrongKind { found, wanted }
+}
+
+/// The text in quotes, cut where nobody would read on.
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
 }
 
 /// A decimal number as YAML and people write it; not the names of infinities, which Rust would take.
@@ -170,7 +178,7 @@ pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
         Content::Null => Vec::new(),
         Content::Scalar(text) => text.split(',').map(|part| (node.line, Ok(part.trim()))).collect(),
         Content::List(items) => {
-            items.iter().map(|item| (item.line, scalar(item, "a list of host or host:port"))).collect()
+            items.iter().map(|item| (item.line, scalar(item, "host or host:port, without a space"))).collect()
         }
         Content::Map(_) => return Err(single(wrong_kind(node, "a list of servers"))),
     };
@@ -194,7 +202,17 @@ pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
     if faults.is_empty() { Ok(servers) } else { Err(faults) }
 }
 
-/// A value as `config show` and the written file have it.
+/// A value as a person would write it; the items of a list with commas between.
+pub(crate) fn in_words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(in_words).collect::<Vec<_>>().join(", "),
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |n| n.to_string()),
+        other => other.to_string(),
+    }
+}
+
+/// A value as `config show --json` has it.
 pub(super) trait Shown {
     fn shown(&self) -> Value;
 }

@@ -1,5 +1,6 @@
 //! The commented file that `config init` writes: every setting with its default, from the table of settings.
 
+use super::read::in_words;
 use super::{Config, settings};
 use serde_json::Value;
 
@@ -49,17 +50,12 @@ pub fn default_file() -> String {
         let unset = if name.ends_with("_dir") { "# " } else { "" };
         text += &match (setting.get)(&defaults) {
             Value::Array(items) => {
-                let item = |value: &Value| format!("{indent}  - {}\n", plain(value));
+                let item = |value: &Value| format!("{indent}  - {}\n", in_words(value));
                 format!("{indent}{name}:\n{}", items.iter().map(item).collect::<String>())
             }
-            value => format!("{indent}{unset}{name}: {}\n", plain(&value)),
+            value => format!("{indent}{unset}{name}: {}\n", in_words(&value)),
         };
         open = path;
     }
     text
-}
-
-/// A scalar without quotes: no default needs them.
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

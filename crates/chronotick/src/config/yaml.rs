@@ -7,7 +7,7 @@ use super::finding::{Fault, Problem};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 /// The longest configuration that is read, in bytes; documented ones have about 5 KiB.
-pub(super) const MAX_BYTES: u64 = 256 * 1024;
+pub(super) const MAX_BYTES: u64 = 64 * 1024;
 /// The deepest nesting that is read; the deepest setting has four levels.
 const MAX_DEPTH: usize = 16;
 
@@ -64,7 +64,7 @@ fn syntax_fault(error: &ScanError, text: &str) -> Fault {
     let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let mend = if written.trim_start_matches(' ').starts_with('\t') {
         "; indent with spaces, not with tabs"
-    } else if written.trim_start_matches([' ', '-']).starts_with('[') {
+    } else if written.contains("]:") {
         "; an IPv6 address with brackets needs quotes: \"[2001:db8::1]:123\""
     } else {
         ""
