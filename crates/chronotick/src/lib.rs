@@ -10,5 +10,6 @@
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod demo;
 pub mod door;
 pub mod snapshot;

@@ -83,6 +83,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// A simulated clock and four servers on loopback, one of them lying: estimate, bound and truth side by side.
+    Demo(Demo),
 }
 
 /// What `now` can be asked.
@@ -94,6 +96,31 @@ pub struct Now {
     /// The time so many seconds from now, and how wrong that may be, as far as is known now.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
     pub future: f64,
+}
+
+/// How the demonstration runs.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: Option<u32>,
+    /// One JSON object a second instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl From<&Arguments> for crate::config::Overrides {
+    fn from(arguments: &Arguments) -> Self {
+        Self {
+            ntp_servers: arguments.ntp_servers.clone(),
+            warmup: arguments.warmup.clone(),
+            model: arguments.model.clone(),
+            device: arguments.device.clone(),
+            log_level: arguments.log_level.clone(),
+            runtime_dir: arguments.runtime_dir.clone(),
+            state_dir: arguments.state_dir.clone(),
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -120,19 +147,5 @@ mod tests {
             assert!(seconds(text).is_err(), "{text}");
         }
         assert_eq!(seconds("30"), Ok(30.0));
-    }
-}
-
-impl From<&Arguments> for crate::config::Overrides {
-    fn from(arguments: &Arguments) -> Self {
-        Self {
-            ntp_servers: arguments.ntp_servers.clone(),
-            warmup: arguments.warmup.clone(),
-            model: arguments.model.clone(),
-            device: arguments.device.clone(),
-            log_level: arguments.log_level.clone(),
-            runtime_dir: arguments.runtime_dir.clone(),
-            state_dir: arguments.state_dir.clone(),
-        }
     }
 }

@@ -34,6 +34,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         }
         Some(Command::Tracking { json }) => view(&arguments, *json, |s, _| views::tracking(s)),
         Some(Command::Explain { json }) => view(&arguments, *json, views::explain),
+        Some(Command::Demo(options)) => crate::demo::execute(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Run) | None => run::daemon(&arguments),
     };
     outcome.unwrap_or_else(|failure| {

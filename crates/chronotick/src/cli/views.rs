@@ -45,8 +45,7 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     out
 }
 
-const LEGEND: &str = "\
-  .- Mode   '^' = server
+const LEGEND: &str = "  .- Mode   '^' = server
  / .- State '*' = confines the bound most, '+' = trusted, '-' = no majority, 'x' = falseticker, '?' = unmeasured
 | /                                                    .- xxxx +/- zzzz
 ||      Reachability register (octal) -.               |  xxxx = corrected time ahead of the source (+) or behind (-)

@@ -11,6 +11,7 @@ use chronotick_core::{
 /// An event in one line.
 pub(super) fn words(event: &Event) -> String {
     match event {
+        Event::StateChanged { from, to, reason } if from == to => format!("{to}: {reason}"),
         Event::StateChanged { from, to, reason } => format!("{from} -> {to}: {reason}"),
         Event::VerdictChanged { name, verdict, .. } => format!("{name} is {verdict}"),
         Event::SourceStepped { name, .. } => format!("{name} contradicts what it said before: it stepped"),
