@@ -37,8 +37,7 @@ impl Watch {
         Watch { clocks: Clocks::now(), host: Host::now() }
     }
 
-    /// What has happened since the last check, or the beginning. Once a second is often enough, and costs some
-    /// microseconds.
+    /// What has happened since the last check, or the beginning. It takes some 25 µs; once a second is often enough.
     pub fn check(&mut self) -> Vec<Disruption> {
         let now = Watch::new();
         let before = std::mem::replace(self, now);
