@@ -273,6 +273,18 @@ fn what_is_no_configuration_is_refused_by_name() {
 }
 
 #[test]
+fn what_is_shown_of_a_file_is_short_and_does_nothing_to_a_terminal() {
+    let long = "x".repeat(1000);
+    let text = format!("\"a\\e[2J{long}\": 1\nlogging:\n  level: \"\\e[2J{long}\"\nfusion: \"\\a{long}\"\n");
+    let found = load(&text).expect_err("must be refused").errors;
+    assert_eq!(found.len(), 3);
+    for finding in found {
+        let shown = finding.to_string();
+        assert!(shown.len() < 400 && !shown.contains(char::is_control), "{shown:?}");
+    }
+}
+
+#[test]
 fn windows_line_ends_and_byte_order_marks_are_no_matter() {
     let text = format!("\u{feff}{}", default_file().replace('\n', "\r\n"));
     assert_eq!(load(text).expect("is valid").config, Config::default());

@@ -1,7 +1,7 @@
 //! How defaults, file, environment and flags become one configuration that remembers where each value is from.
 
 use super::finding::{Fault, Finding, Invalid, Origin, Problem};
-use super::read::{closest, in_seconds, wrong_kind};
+use super::read::{closest, excerpt, in_seconds, wrong_kind};
 use super::settings::{self, Setting};
 use super::yaml::{self, Content, Node};
 use super::{Config, leap, obsolete};
@@ -203,7 +203,8 @@ impl Draft {
             }
         };
         for (name, line, value) in entries {
-            let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
+            let name = excerpt(name);
+            let key = if section.is_empty() { name } else { format!("{section}.{name}") };
             self.take_entry(key, *line, value);
         }
     }

@@ -29,19 +29,18 @@ fn scalar<'a>(node: &'a Node, wanted: &'static str) -> Result<&'a str, Problem> 
 pub(super) fn wrong_kind(node: &Node, wanted: &'static str) -> Problem {
     let found = match &node.content {
         Content::Null => "empty".to_owned(),
-        Content::Scalar(text) => excerpt(text),
+        Content::Scalar(text) => format!("{:?}", excerpt(text)),
         Content::List(_) => "a list".to_owned(),
         Content::Map(_) => "a section".to_owned(),
     };
     Problem::WrongKind { found, wanted }
 }
 
-/// The text in quotes, cut where nobody would read on.
-fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
+/// The text as it may go to a terminal: without control characters, and cut where nobody would read on.
+pub(super) fn excerpt(text: &str) -> String {
+    let cut = if text.chars().nth(60).is_some() { "…" } else { "" };
+    let safe = text.chars().take(60).map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    safe.chain(cut.chars()).collect()
 }
 
 /// A decimal number as YAML and people write it; not the names of infinities, which Rust would take.
@@ -66,7 +65,7 @@ pub(super) fn seconds(node: &Node, range: RangeInclusive<Span>) -> Result<Span, 
     let text = scalar(node, "a number of seconds")?;
     let Some(number) = decimal(text) else {
         return Err(match with_unit(text) {
-            Some(seconds) => Problem::Unit { found: text.to_owned(), seconds: seconds.to_string() },
+            Some(seconds) => Problem::Unit { found: excerpt(text), seconds: seconds.to_string() },
             None => wrong_kind(node, "a number of seconds"),
         });
     };
@@ -78,11 +77,11 @@ pub(super) fn seconds(node: &Node, range: RangeInclusive<Span>) -> Result<Span, 
         |(_, per_second)| number > range.end().as_secs_f64() && range.contains(&span(number / per_second)),
     );
     Err(Problem::OutOfRange {
-        found: format!("{text} s"),
+        found: format!("{} s", excerpt(text)),
         least: format!("{} s", in_seconds(*range.start())),
         most: format!("{} s", in_seconds(*range.end())),
         hint: smaller_unit.map_or_else(String::new, |(unit, per_second)| {
-            format!("; it is in seconds: {text} {unit} are written {}", number / per_second)
+            format!("; it is in seconds: {} {unit} are written {}", excerpt(text), number / per_second)
         }),
     })
 }
@@ -111,7 +110,7 @@ pub(super) fn count(node: &Node, range: RangeInclusive<u32>) -> Result<u32, Prob
     let whole = number as u32;
     if number < 0.0 || !range.contains(&whole) {
         return Err(Problem::OutOfRange {
-            found: text.to_owned(),
+            found: excerpt(text),
             least: range.start().to_string(),
             most: range.end().to_string(),
             hint: String::new(),
@@ -143,7 +142,7 @@ pub(super) fn word<T: Word>(node: &Node) -> Result<T, Problem> {
     }
     let near = closest(&text.to_ascii_lowercase(), accepted.iter().copied());
     Err(Problem::UnknownWord {
-        found: text.to_owned(),
+        found: excerpt(text),
         accepted: accepted.join(", "),
         hint: near.map_or_else(String::new, |word| format!("; did you mean {word:?}?")),
     })
@@ -166,7 +165,7 @@ pub(super) fn directory(node: &Node) -> Result<PathBuf, Problem> {
     let text = scalar(node, "a directory")?;
     let path = PathBuf::from(text);
     if !path.is_absolute() {
-        return Err(Problem::RelativePath { found: text.to_owned() });
+        return Err(Problem::RelativePath { found: excerpt(text) });
     }
     Ok(path)
 }
@@ -188,7 +187,7 @@ pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
     let (mut servers, mut faults) = (Vec::<ServerAddress>::new(), Vec::new());
     for (line, text) in written {
         let server = text.and_then(|text| {
-            let invalid = |why| Problem::InvalidServer { text: text.to_owned(), why };
+            let invalid = |why| Problem::InvalidServer { text: excerpt(text), why };
             text.parse::<ServerAddress>().map_err(invalid)
         });
         match server {

@@ -4,6 +4,7 @@
 //! time and memory in proportion to its size, which is limited too, and gets an error that names the line.
 
 use super::finding::{Fault, Problem};
+use super::read::excerpt;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 /// The longest configuration that is read, in bytes; documented ones have about 5 KiB.
@@ -135,7 +136,8 @@ impl Tree {
             (Content::Map(entries), Some((name, line))) => {
                 match entries.iter().find(|(earlier, _, _)| *earlier == name) {
                     Some(&(_, first, _)) => {
-                        self.faults.push(Fault { line, problem: Problem::Repeated { key: name, first } });
+                        self.faults
+                            .push(Fault { line, problem: Problem::Repeated { key: excerpt(&name), first } });
                     }
                     None => entries.push((name, line, node)),
                 }
