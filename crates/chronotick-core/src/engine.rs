@@ -184,7 +184,7 @@ impl Engine {
         self.advance(now);
         let (state, reason) = self.state;
         let holdover_at = now + self.settings.publish_interval.times(4);
-        let unsynced_at = now + self.settings.publish_interval.times(60);
+        let unsynced_at = now + self.settings.publish_interval.times(30);
         let disruptions = self.disruptions;
         let (Some((region, _)), Some((origin_raw, origin_utc))) = (self.region(now), self.origin) else {
             let unknown = Solution::unknown(now, state, reason);

@@ -15,7 +15,7 @@ pub struct Settings {
     pub timeout: Span,
     /// Half-width of the bound beyond which the state is `unsynced`. Default 100 ms.
     pub max_bound: Span,
-    /// How often the caller publishes: a solution left alone for four times as long is in holdover, for sixty times
+    /// How often the caller publishes: a solution left alone for four times as long is in holdover, for thirty times
     /// as long unsynced. Default 1 s.
     pub publish_interval: Span,
     /// Largest frequency error that the raw clock can have before it has been measured. Default 500 ppm, the

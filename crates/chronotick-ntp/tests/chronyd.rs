@@ -3,83 +3,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chronotick_core::{Leap, Measurement, SourceId, Span, Timestamp};
 use chronotick_ntp::{Association, ReferenceId, Rejected, Responder, Settings};
 use chronotick_os::{ClockPair, TimestampedSocket, random_u64, raw_now, wait};
-
-/// Nobody listens on this port of 127.0.0.1 at the moment.
-fn free_port() -> u16 {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// A folder of this test alone, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("chronotick-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// `chronyd` as whoever runs the test, without a way to the system clock (`-x`); `None` if it is not installed.
-fn chronyd(arguments: &[&str]) -> Option<Command> {
-    let path = ["/usr/sbin/chronyd", "/usr/local/sbin/chronyd", "/usr/bin/chronyd"]
-        .into_iter()
-        .find(|path| fs::exists(path).unwrap_or(false));
-    let Some(path) = path else {
-        eprintln!("skipped: there is no chronyd on this machine");
-        return None;
-    };
-    let user = Command::new("id").arg("-un").output().unwrap().stdout;
-    let mut command = Command::new(path);
-    command.args(["-x", "-U", "-u", String::from_utf8_lossy(&user).trim()]).args(arguments);
-    command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null());
-    Some(command)
-}
-
-/// A chronyd on a free port of the loopback, stopped at the end of the test.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    _folder: Folder,
-}
-
-impl Server {
-    /// Serves the system clock as it is, or without `local` the news that it does not know the time.
-    fn start(directives: &str) -> Option<Server> {
-        let (folder, port) = (Folder::new(), free_port());
-        let path = |name: &str| folder.0.join(name).display().to_string();
-        let config = format!(
-            "port {port}\ncmdport 0\nbindaddress 127.0.0.1\nallow 127.0.0.0/8\npidfile {}\n{directives}\n",
-            path("pid")
-        );
-        fs::write(path("conf"), config).unwrap();
-        let child = chronyd(&["-d", "-f", &path("conf")])?.spawn().unwrap();
-        Some(Server { child, address: (Ipv4Addr::LOCALHOST, port).into(), _folder: folder })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use chronotick_peers::{Chronyd, chronyd};
 
 /// Asks a server until it has answered so often, whatever it answers; it may take a moment to start.
 fn answers(server: SocketAddr, count: usize) -> (Association, Vec<Result<Measurement, Rejected>>) {
@@ -117,9 +47,9 @@ fn system_at(m: &Measurement, before: ClockPair, after: ClockPair) -> (Timestamp
 
 #[test]
 fn what_chronyd_says_is_within_the_error_of_the_measurement() {
-    let Some(server) = Server::start("local stratum 3") else { return };
+    let Some(server) = Chronyd::start("local stratum 3") else { return };
     let before = ClockPair::now();
-    let (association, results) = answers(server.address, 10);
+    let (association, results) = answers(server.address(), 10);
     let after = ClockPair::now();
     for result in results {
         let m = result.unwrap();
@@ -134,8 +64,8 @@ fn what_chronyd_says_is_within_the_error_of_the_measurement() {
 
 #[test]
 fn a_chronyd_that_does_not_know_the_time_is_not_believed() {
-    let Some(server) = Server::start("") else { return };
-    let (association, results) = answers(server.address, 3);
+    let Some(server) = Chronyd::start("") else { return };
+    let (association, results) = answers(server.address(), 3);
     assert!(results.iter().all(|r| *r == Err(Rejected::Unsynchronised)), "{results:?}");
     assert_eq!((association.reach(), association.counters().rejected["unsynchronised"]), (0, 3));
 }
@@ -148,8 +78,8 @@ fn chronyd_takes_the_time_from_the_responder() {
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let directive =
         format!("server 127.0.0.1 port {} iburst maxsamples 1", socket.local_addr().unwrap().port());
-    let folder = Folder::new();
-    let pidfile = format!("pidfile {}", folder.0.join("pid").display());
+    let folder = tempfile::tempdir().unwrap();
+    let pidfile = format!("pidfile {}", folder.path().join("pid").display());
     let Some(mut command) = chronyd(&["-Q", "-t", "20", &directive, "port 0", "cmdport 0", &pidfile]) else {
         return;
     };
@@ -171,22 +101,26 @@ fn chronyd_takes_the_time_from_the_responder() {
 
 #[test]
 fn the_smallest_client_writes_a_line_a_second() {
-    let servers: Vec<Server> = (0..3).map_while(|_| Server::start("local stratum 1")).collect();
+    let servers: Vec<Chronyd> = (0..3).map_while(|_| Chronyd::start("local stratum 1")).collect();
     if servers.is_empty() {
         return;
     }
-    servers.iter().for_each(|server| drop(answers(server.address, 1)));
-    let folder = Folder::new();
+    servers.iter().for_each(|server| drop(answers(server.address(), 1)));
+    let folder = tempfile::tempdir().unwrap();
     let deps = std::env::current_exe().unwrap();
     let example = deps.parent().unwrap().parent().unwrap().join("examples/poll_client");
+    if !example.exists() {
+        eprintln!("skipped: the example poll_client is not built (`cargo test -p chronotick-ntp` builds it)");
+        return;
+    }
     let mut command = Command::new(&example);
     for server in &servers {
-        command.args(["--server", &server.address.to_string()]);
+        command.args(["--server", &server.address().to_string()]);
     }
-    let done = command.args(["--poll", "1", "--limit", "4.5", "--out"]).arg(&folder.0).output().unwrap();
+    let done = command.args(["--poll", "1", "--limit", "4.5", "--out"]).arg(folder.path()).output().unwrap();
     assert!(done.status.success(), "{}: {done:?}", example.display());
 
-    let text = fs::read_to_string(folder.0.join("ticks.tsv")).unwrap();
+    let text = fs::read_to_string(folder.path().join("ticks.tsv")).unwrap();
     let (header, lines) = text.split_once('\n').unwrap();
     let words: Vec<&str> = header.split(' ').collect();
     assert!(

@@ -20,7 +20,7 @@ pub struct Arguments {
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Time servers, comma-separated: HOST, HOST:PORT, [IPv6]:PORT.
+    /// Time servers, comma-separated: HOST or HOST:PORT; an IPv6 address before a port is in brackets.
     #[arg(long, global = true, value_name = "LIST")]
     pub ntp_servers: Option<String>,
 
@@ -83,6 +83,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check, show or write the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// A simulated clock and four servers on loopback, one of them lying: estimate, bound and truth side by side.
     Demo(Demo),
 }
@@ -96,6 +99,31 @@ pub struct Now {
     /// The time so many seconds from now, and how wrong that may be, as far as is known now.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
     pub future: f64,
+}
+
+/// What can be done with the configuration.
+#[derive(Subcommand, Debug)]
+pub enum ConfigCommand {
+    /// Read a file and tell all that is wrong with it; exit code 1 if anything is.
+    Check {
+        /// The file; without it the one that `run` would use.
+        file: Option<PathBuf>,
+    },
+    /// Every setting in force, and where it comes from.
+    Show {
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a commented file with the defaults.
+    Init {
+        /// Where to; without it the user's own configuration file.
+        #[arg(long)]
+        path: Option<PathBuf>,
+        /// Replace a file that is there.
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// How the demonstration runs.

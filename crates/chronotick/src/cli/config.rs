@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// What a subcommand has to say, and how it ends. Each text is empty or ends with a line break.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub(super) struct Answer {
     /// What was asked for.
     pub stdout: String,
     /// What is worth knowing beside it, or why it cannot be had.
@@ -25,7 +25,7 @@ const NO_MODELS: &str = "models are not built into this version: the statistical
 
 /// `config check [FILE]`: every finding on a line of its own, then the count of them. Exits with 1 if there is an
 /// error; warnings alone leave it at 0.
-pub fn check(
+pub(super) fn check(
     overrides: &Overrides,
     environment: &dyn Fn(&str) -> Option<String>,
     file: Option<&Path>,
@@ -46,7 +46,7 @@ pub fn check(
 
 /// `config show [--json]`: every setting with its value and where it comes from. Exits with 1, and the findings of
 /// [`check`], if the configuration cannot be used.
-pub fn show(
+pub(super) fn show(
     overrides: &Overrides,
     environment: &dyn Fn(&str) -> Option<String>,
     file: Option<&Path>,
@@ -65,7 +65,7 @@ pub fn show(
 
 /// `config init [--path PATH] [--force]`: writes a commented file with every setting at its default, by default where
 /// it is looked for first. An existing file is overwritten only by force.
-pub fn init(environment: &dyn Fn(&str) -> Option<String>, path: Option<&Path>, force: bool) -> Answer {
+pub(super) fn init(environment: &dyn Fn(&str) -> Option<String>, path: Option<&Path>, force: bool) -> Answer {
     let path = path.map_or_else(|| search_paths(environment).swap_remove(0), PathBuf::from);
     let why = match write_new(&path, &default_file(), force) {
         Ok(()) => return Answer { stdout: format!("wrote {}\n", path.display()), ..Answer::default() },

@@ -4,6 +4,7 @@
 //! Exit codes: 0 answered and synced (or done), 1 failed, 2 wrong usage, 3 answered but not synced.
 
 pub mod args;
+mod config;
 mod log;
 mod now;
 mod run;
@@ -13,7 +14,7 @@ pub use args::Arguments;
 
 use crate::config::{Config, Loaded, Overrides};
 use crate::door::Door;
-use args::Command;
+use args::{Command, ConfigCommand};
 use chronotick_clock::{State, Timestamp};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ type Failure = Box<dyn std::error::Error>;
 /// Does what the arguments say and gives the process's exit code.
 pub fn execute(arguments: Arguments) -> ExitCode {
     let outcome = match &arguments.command {
+        Some(Command::Config(what)) => Ok(configuration(&arguments, what)),
         Some(Command::Now(options)) => now::execute(&arguments, options),
         Some(Command::Status { json }) => view(&arguments, *json, views::status),
         Some(Command::Sources { json, verbose }) => {
@@ -43,10 +45,27 @@ pub fn execute(arguments: Arguments) -> ExitCode {
     })
 }
 
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn configuration(arguments: &Arguments, what: &ConfigCommand) -> ExitCode {
+    let (overrides, file) = (Overrides::from(arguments), arguments.config.as_deref());
+    let answer = match what {
+        ConfigCommand::Check { file: named } => {
+            config::check(&overrides, &environment, named.as_deref().or(file))
+        }
+        ConfigCommand::Show { json } => config::show(&overrides, &environment, file, *json),
+        ConfigCommand::Init { path, force } => config::init(&environment, path.as_deref(), *force),
+    };
+    eprint!("{}", answer.stderr);
+    print!("{}", answer.stdout);
+    ExitCode::from(answer.exit)
+}
+
 /// The configuration by flags, environment and file; its warnings go to stderr.
 fn load(arguments: &Arguments) -> Result<Config, Failure> {
     let overrides = Overrides::from(arguments);
-    let environment = |name: &str| std::env::var(name).ok();
     let Loaded { config, warnings, .. } =
         Config::load(&overrides, &environment, arguments.config.as_deref())?;
     for warning in warnings {

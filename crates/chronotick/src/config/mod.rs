@@ -180,7 +180,7 @@ impl Default for Config {
             ntp: Ntp {
                 servers: servers.map(|name| name.parse().expect("a default is valid")).to_vec(),
                 timeout: Span::from_secs(2),
-                max_acceptable_uncertainty: Span::from_millis(10),
+                max_acceptable_uncertainty: Span::from_millis(100),
             },
             timing: Timing {
                 warm_up: Span::from_secs(180),

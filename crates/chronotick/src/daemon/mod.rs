@@ -214,9 +214,7 @@ impl Daemon {
     fn receive(&mut self) -> bool {
         let mut measurements: Vec<_> = Vec::new();
         for link in &mut self.links {
-            while let Some(measurement) = link.receive(&*self.machine) {
-                measurements.push(measurement);
-            }
+            measurements.extend(link.receive(&*self.machine));
         }
         // The engine wants them in the order in which they became known.
         measurements.sort_by_key(|m| m.received);
@@ -252,7 +250,8 @@ impl Daemon {
             let wanted = self.lacking(index);
             for address in self.names.fresh(found, wanted, &in_use, now) {
                 let source = self.engine.add_source(address.to_string());
-                match Link::open(index, address, source, self.settings, now) {
+                let settings = self.settings_for(self.names.names[index].server.host());
+                match Link::open(index, address, source, settings, now) {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
                         self.engine.remove_source(source);
@@ -271,6 +270,19 @@ impl Daemon {
                 self.names.look_up(index, now);
             }
         }
+    }
+
+    /// NIST refuses service to whoever asks one of its servers more often than every 4 s (its terms of use for
+    /// `time.nist.gov`).
+    fn settings_for(&self, host: &str) -> chronotick_ntp::Settings {
+        let mut settings = self.settings;
+        if host == "nist.gov" || host.ends_with(".nist.gov") {
+            let least = Span::from_secs(4);
+            settings.min_poll = settings.min_poll.max(least);
+            settings.max_poll = settings.max_poll.max(least);
+            settings.burst_interval = settings.burst_interval.max(least);
+        }
+        settings
     }
 
     fn lacking(&self, name: usize) -> usize {

@@ -1,0 +1,94 @@
+//! Real servers for the tests: a chronyd on a free port of the loopback, without a way to the system clock, stopped
+//! with the test. Where it is not installed a test is skipped, and says so.
+
+#![forbid(unsafe_code)]
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::{fs, io};
+use tempfile::TempDir;
+
+/// An address of the loopback on which nobody listens at the moment.
+///
+/// # Panics
+/// If loopback has no free port.
+pub fn free_address() -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    socket.local_addr().expect("a bound socket has an address")
+}
+
+/// The command that runs `chronyd` as whoever runs the test, without touching the system clock (`-x`); `None`, with
+/// the reason on stderr, if it is not installed.
+pub fn chronyd(arguments: &[&str]) -> Option<Command> {
+    let paths = ["/usr/sbin/chronyd", "/usr/local/sbin/chronyd", "/usr/bin/chronyd"];
+    let Some(path) = paths.into_iter().find(|path| fs::exists(path).unwrap_or(false)) else {
+        eprintln!("skipped: there is no chronyd on this machine (Debian package chrony)");
+        return None;
+    };
+    let user = Command::new("id").arg("-un").output().map(|o| o.stdout).unwrap_or_default();
+    let mut command = Command::new(path);
+    command.args(["-x", "-U", "-u", String::from_utf8_lossy(&user).trim()]).args(arguments);
+    command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null());
+    Some(command)
+}
+
+/// A chronyd that serves the system clock on loopback; stopped when dropped.
+#[derive(Debug)]
+pub struct Chronyd {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Chronyd {
+    /// Starts one with these further directives; `local stratum 1` makes it serve the system clock as it is, without
+    /// `local` it says that it does not know the time. `None` if it is not installed.
+    ///
+    /// # Panics
+    /// If it is installed and cannot be started.
+    pub fn start(directives: &str) -> Option<Chronyd> {
+        let (folder, address) = (tempfile::tempdir().expect("a directory"), free_address());
+        let pid = folder.path().join("pid");
+        let config = format!(
+            "port {}\ncmdport 0\nbindaddress 127.0.0.1\nallow 127.0.0.0/8\npidfile {}\n{directives}\n",
+            address.port(),
+            pid.display()
+        );
+        fs::write(folder.path().join("conf"), config).expect("the directory is ours");
+        let child = spawn(&folder)?.expect("chronyd starts");
+        Some(Chronyd { child, address, folder })
+    }
+
+    /// Where it listens, a moment after the start.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Kills it at once.
+    pub fn kill(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on the same port.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn restart(&mut self) {
+        self.kill();
+        let _ = fs::remove_file(self.folder.path().join("pid"));
+        self.child = spawn(&self.folder).expect("it was there before").expect("chronyd starts");
+    }
+}
+
+fn spawn(folder: &TempDir) -> Option<io::Result<Child>> {
+    let config = folder.path().join("conf").display().to_string();
+    Some(chronyd(&["-d", "-f", &config])?.spawn())
+}
+
+impl Drop for Chronyd {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

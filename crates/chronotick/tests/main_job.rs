@@ -1,0 +1,267 @@
+//! The main job, end to end: the real binary against real servers on loopback. Skipped where there is no chronyd.
+
+use chronotick_core::{Leap, Span};
+use chronotick_ntp::{ReferenceId, Responder};
+use chronotick_os::ClockPair;
+use chronotick_peers::Chronyd;
+use serde_json::Value;
+use std::net::{SocketAddr, UdpSocket};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a state may take to come about on a busy machine before the test fails; no test measures time by it.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A daemon with directories of its own; killed when dropped.
+struct Daemon {
+    child: Child,
+    dirs: TempDir,
+}
+
+impl Daemon {
+    fn start(servers: &[SocketAddr]) -> Daemon {
+        let dirs = tempfile::tempdir().unwrap();
+        let child = Daemon::spawn(&dirs, servers);
+        Daemon { child, dirs }
+    }
+
+    fn spawn(dirs: &TempDir, servers: &[SocketAddr]) -> Child {
+        let list: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let mut command = command(dirs, &["run"]);
+        command.env("CHRONOTICK_NTP_SERVERS", list.join(","));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        command(&self.dirs, arguments).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.ask(arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {output:?}"))
+    }
+
+    /// Waits until `now --json` satisfies a condition.
+    fn wait_for(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let output = self.ask(&["now", "--json"]);
+            if let Ok(now) = serde_json::from_slice::<Value>(&output.stdout)
+                && condition(&now)
+            {
+                return now;
+            }
+            assert!(begun.elapsed() < PATIENCE, "never {what}: {output:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn wait_for_state(&self, state: &str) -> Value {
+        self.wait_for(state, |now| now["state"] == state && now["source"] == "daemon")
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(dirs: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chronotick"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("CHRONOTICK_RUNTIME_DIR", dirs.path().join("run"))
+        .env("CHRONOTICK_STATE_DIR", dirs.path().join("state"))
+        .env("XDG_CONFIG_HOME", dirs.path());
+    command
+}
+
+/// An NTP server that is wrong by `lie` and claims to be perfect; it ends with the process.
+fn liar(lie: Span) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let now = || ClockPair::now().system + lie;
+        let reference_id = ReferenceId(*b"LIAR");
+        let responder = Responder {
+            leap: Some(Leap::None),
+            stratum: 1,
+            reference_id,
+            reference: now(),
+            ..Responder::default()
+        };
+        let mut buffer = [0; 512];
+        while let Ok((len, client)) = socket.recv_from(&mut buffer) {
+            if let Some(reply) = responder.answer(&buffer[..len], now()) {
+                let _ = socket.send_to(&reply.leaving_at(now()), client);
+            }
+        }
+    });
+    address
+}
+
+/// Answers everything with rubbish of every length; it ends with the process.
+fn garbage() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, client)) = socket.recv_from(&mut buffer) {
+            for length in [0, 1, 47, 48, 68, 400] {
+                let rubbish: Vec<u8> =
+                    (0..length).map(|i| buffer[i % len.max(1)].wrapping_mul(167)).collect();
+                let _ = socket.send_to(&rubbish, client);
+            }
+        }
+    });
+    address
+}
+
+fn ns(value: &Value) -> i128 {
+    value.as_str().expect("a decimal string").parse().expect("an integer")
+}
+
+/// The system clock is the truth here, because the chronyds serve it.
+fn assert_truth_inside(daemon: &Daemon) {
+    let before = ClockPair::now().system.as_nanos();
+    let now = daemon.json(&["now", "--json"]);
+    let after = ClockPair::now().system.as_nanos();
+    assert!(ns(&now["earliest_ns"]) <= i128::from(after), "{now}");
+    assert!(ns(&now["latest_ns"]) >= i128::from(before), "{now}");
+    assert!(now["system_offset_ns"].as_i64().unwrap().abs() < 50_000_000, "{now}");
+}
+
+#[test]
+fn from_the_first_packet_to_every_door_and_through_the_death_of_all() {
+    let Some(mut server) = Chronyd::start("local stratum 1") else { return };
+    let mut daemon = Daemon::start(&[server.address()]);
+    daemon.wait_for_state("synced");
+    assert_truth_inside(&daemon);
+    assert_eq!(daemon.ask(&["now"]).status.code(), Some(0));
+    let future = daemon.json(&["now", "--json", "--future", "3600"]);
+    assert!(future["bound_late_ns"].as_i64() > Some(1_000_000), "{future}");
+    let status = daemon.json(&["status", "--json"]);
+    assert_eq!(status["sources"][0]["verdict"], "trusted");
+    for view in ["status", "sources", "tracking", "explain"] {
+        let output = daemon.ask(&[view]);
+        assert!(output.status.success() && output.stdout.len() > 100, "{view}: {output:?}");
+    }
+    assert!(!daemon.ask(&["run"]).status.success(), "a second daemon on the same page must be refused");
+
+    server.kill();
+    let early = daemon.wait_for_state("holdover");
+    let wider = |now: &Value| now["bound_late_ns"].as_i64() > early["bound_late_ns"].as_i64();
+    let late = daemon.wait_for("in a wider holdover", wider);
+    assert_eq!(late["state"], "holdover");
+    assert_eq!(daemon.ask(&["now"]).status.code(), Some(3));
+
+    server.restart();
+    daemon.wait_for_state("synced");
+    assert_truth_inside(&daemon);
+
+    daemon.signal("-KILL");
+    daemon.child.wait().unwrap();
+    let dead = daemon.wait_for_state("holdover");
+    assert!(dead["reason"].as_str().unwrap().contains("daemon"), "{dead}");
+    let dead = daemon.wait_for_state("unsynced");
+    assert!(dead["reason"].as_str().unwrap().contains("daemon"), "{dead}");
+    let view = daemon.ask(&["status"]);
+    assert_eq!(view.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&view.stderr).contains("silent"), "{view:?}");
+
+    daemon.child = Daemon::spawn(&daemon.dirs, &[server.address()]);
+    daemon.wait_for_state("synced");
+}
+
+#[test]
+fn one_liar_among_three_changes_nothing() {
+    let (Some(one), Some(two)) = (Chronyd::start("local stratum 1"), Chronyd::start("local stratum 1"))
+    else {
+        return;
+    };
+    let liar = liar(Span::from_millis(400));
+    let daemon = Daemon::start(&[liar, one.address(), two.address()]);
+    daemon.wait_for("synced with a falseticker", |now| {
+        let status = daemon.ask(&["sources"]);
+        now["state"] == "synced" && String::from_utf8_lossy(&status.stdout).contains(&format!("^x {liar}"))
+    });
+    for _ in 0..20 {
+        assert_truth_inside(&daemon);
+    }
+}
+
+#[test]
+fn garbage_is_counted_and_changes_nothing() {
+    let Some(server) = Chronyd::start("local stratum 1") else { return };
+    let daemon = Daemon::start(&[garbage(), server.address()]);
+    daemon.wait_for_state("synced");
+    assert_truth_inside(&daemon);
+    let status = daemon.json(&["status", "--json"]);
+    assert_eq!(status["sources"][0]["answers"], 0, "{status}");
+    assert!(status["sources"][0]["trouble"].is_string(), "{status}");
+}
+
+#[test]
+fn a_stopped_daemon_leaves_what_it_learned_and_says_that_it_is_gone() {
+    let Some(server) = Chronyd::start("local stratum 1") else { return };
+    let mut daemon = Daemon::start(&[server.address()]);
+    daemon.wait_for_state("synced");
+    daemon.signal("-TERM");
+    assert!(daemon.child.wait().unwrap().success());
+    let now = daemon.json(&["now", "--json"]);
+    assert_eq!(now["state"], "unsynced");
+    assert!(now["reason"].as_str().unwrap().contains("stopped"), "{now}");
+    assert!(daemon.dirs.path().join("state/learned.json").exists());
+}
+
+#[test]
+fn without_a_daemon_now_measures_once_and_says_so() {
+    let Some(server) = Chronyd::start("local stratum 1") else { return };
+    let dirs = tempfile::tempdir().unwrap();
+    let servers = server.address().to_string();
+    let output = command(&dirs, &["now", "--json", "--ntp-servers", &servers]).output().unwrap();
+    let now: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    assert_eq!(
+        (now["state"].as_str(), now["source"].as_str()),
+        (Some("synced"), Some("measured once")),
+        "{now}"
+    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon"), "{output:?}");
+}
+
+#[test]
+fn without_any_server_nothing_is_claimed() {
+    let dirs = tempfile::tempdir().unwrap();
+    let nobody = chronotick_peers::free_address().to_string();
+    let output = command(&dirs, &["now", "--json", "--ntp-servers", &nobody]).output().unwrap();
+    let now: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    assert_eq!((now["state"].as_str(), &now["estimate_ns"]), (Some("warmup"), &Value::Null), "{now}");
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn the_demonstration_keeps_truth_inside_and_finds_the_liar() {
+    let dirs = tempfile::tempdir().unwrap();
+    let output = command(&dirs, &["demo", "--seconds", "6", "--json"]).output().unwrap();
+    let lines: Vec<Value> =
+        output.stdout.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    assert_eq!(lines.len(), 6, "{output:?}");
+    for line in &lines {
+        assert_eq!(
+            (&line["simulation"], &line["truth_inside_bound"]),
+            (&true.into(), &true.into()),
+            "{line}"
+        );
+    }
+    let verdicts = lines[5]["sources"].as_array().unwrap();
+    assert_eq!(verdicts.iter().filter(|s| s["verdict"] == "falseticker").count(), 1, "{verdicts:?}");
+}
