@@ -251,7 +251,7 @@ impl Source {
         if page.boot() != boot || boot == 0 {
             let refused = Mapping::anonymous().map_err(io)?;
             refused.initialise(page.boot(), page.pid());
-            refused.publish(&Publication::unknown(State::Unsynced, Reason::Rebooted));
+            refused.publish(1, &Publication::unknown(State::Unsynced, Reason::Rebooted));
             page = refused;
         }
         Ok(Source { page: Arc::new(page), file: Some(PageFile { path: path.into(), identity }) })

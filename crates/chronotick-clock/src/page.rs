@@ -49,6 +49,9 @@ const ATTEMPTS: usize = 64;
 /// The near range ends here at the latest, so that a reader soon finds out that its publisher is gone.
 const NEAR_LIMIT: Span = Span::from_secs(4);
 
+/// Less than the shortest suspend, more than two clock reads with a preemption in each of three attempts.
+const SLEPT_TOLERANCE: Span = Span::from_millis(1);
+
 /// The words of the page, as they lie in shared memory. All zero, it is a page without a publication.
 #[repr(C, align(64))]
 pub(crate) struct Page {
@@ -90,9 +93,9 @@ impl Page {
         self.ring.sequence()
     }
 
-    /// Makes this the newest publication. There must be only one publisher at a time.
-    pub(crate) fn publish(&self, publication: &Publication) {
-        self.ring.publish(&publication.to_words());
+    /// Makes this publication `number`. There must be but one publisher; it counts from 1 without a gap.
+    pub(crate) fn publish(&self, number: u64, publication: &Publication) {
+        self.ring.publish(number, &publication.to_words());
     }
 
     /// The reading at `raw`, if the newest publication answers it by its near words alone.
@@ -109,7 +112,9 @@ impl Page {
 
 /// The same as [`Solution::reading`] in a few nanoseconds: no square root, no division, no saturation.
 ///
-/// [`near_range`] sees to it that nothing overflows; on a page that lies about it the result is wrong, not undefined.
+/// A product of a rate and an age fits into 64 bits because the page's [`near_range`] is shorter than 2³³ ns and its
+/// rates are below 2³⁹ units of 2⁻⁴⁸; on a page that does not keep to this the result is wrong, not undefined. Leaving
+/// out the last 8 bits of a rate changes no result by more than 2⁻⁷ ns.
 #[inline]
 fn near_reading(words: &[u64; 11], raw: RawInstant) -> Option<Reading> {
     let [at, near, utc, rate, early, late, growth, codes, sigma, slope, levels] = *words;
@@ -117,7 +122,7 @@ fn near_reading(words: &[u64; 11], raw: RawInstant) -> Option<Reading> {
     if age >= near {
         return None;
     }
-    let over = |rate: u64| ((i128::from(rate as i64) * i128::from(age) + (1 << 47)) >> 48) as u64;
+    let over = |rate: u64| ((rate as i64 >> 8).wrapping_mul(age as i64).wrapping_add(1 << 39) >> 40) as u64;
     let nanos = |n: u64| Timestamp::from_nanos(n as i64);
     let estimate = utc.wrapping_add(age).wrapping_add(over(rate));
     let growth = over(growth) + 1;
@@ -137,11 +142,13 @@ fn near_reading(words: &[u64; 11], raw: RawInstant) -> Option<Reading> {
 /// It ends before the state falls, and where the chord would leave the curve by more than one part in 64.
 fn near_range(s: &Solution) -> (Span, Rate) {
     let never = (Span::ZERO, Rate::ZERO);
-    let safe = |nanos: i64| nanos.unsigned_abs() < i64::MAX as u64 / 8;
-    let sums =
+    let summands =
         [s.utc.as_nanos(), s.early.as_nanos(), s.late.as_nanos(), s.variance.sigma(Span::ZERO).as_nanos()];
-    let rates = [s.rate, s.bound_growth].map(Rate::to_bits);
-    if !sums.into_iter().chain(rates).all(safe) {
+    let fits = |rate: Rate| rate.to_bits().unsigned_abs() < 1 << 38;
+    if summands.iter().map(|&n| i128::from(n).abs()).sum::<i128>() > i128::from(i64::MAX / 2)
+        || !fits(s.rate)
+        || !fits(s.bound_growth)
+    {
         return never;
     }
     let mut near = NEAR_LIMIT.min(s.holdover_at - s.at);
@@ -153,8 +160,9 @@ fn near_range(s: &Solution) -> (Span, Rate) {
             let chord = first + (last - first) / 4 * quarters;
             (chord - sigma(quarters)).abs() <= 1 + sigma(quarters) / 64
         };
-        if (1..4).all(straight) {
-            return (near, Rate::from_f64((last - first) as f64 / near.as_nanos() as f64));
+        let slope = Rate::from_f64((last - first) as f64 / near.as_nanos() as f64);
+        if (1..4).all(straight) && fits(slope) {
+            return (near, slope);
         }
         near = Span::from_nanos(near.as_nanos() / 2);
     }
@@ -167,6 +175,24 @@ impl Publication {
         let pair = ClockPair::now();
         let solution = Solution { utc: pair.system, ..Solution::unknown(pair.raw, state, reason) };
         Publication { solution, slept: host::slept() }
+    }
+
+    /// What remains of it for one who knows that the host has slept for `slept` by now: if that is more than the
+    /// engine knew, the solution is late by the difference and nothing bounds how exactly that is known.
+    pub(crate) fn seen_after(self, slept: Span) -> Publication {
+        let missed = slept - self.slept;
+        if missed <= SLEPT_TOLERANCE {
+            return self;
+        }
+        let solution = Solution {
+            utc: self.solution.utc + missed,
+            early: Span::MAX,
+            late: Span::MAX,
+            state: State::Unsynced,
+            reason: Reason::Suspended,
+            ..self.solution
+        };
+        Publication { solution, ..self }
     }
 
     fn to_words(self) -> [u64; WORDS] {
@@ -224,25 +250,152 @@ impl Publication {
     }
 }
 
-/// Less than the shortest suspend, more than two clock reads with a preemption in each of three attempts.
-const SLEPT_TOLERANCE: Span = Span::from_millis(1);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-impl Publication {
-    /// What remains of it for one who knows that the host has slept for `slept` by now: if that is more than the
-    /// engine knew, the solution is late by the difference and nothing bounds how exactly that is known.
-    pub(crate) fn seen_after(self, slept: Span) -> Publication {
-        let missed = slept - self.slept;
-        if missed <= SLEPT_TOLERANCE {
-            return self;
+    fn codes() -> impl Strategy<Value = (State, Reason, Leap)> {
+        (0u8..5, 0u8..20, 0u8..3)
+            .prop_map(|(s, r, l)| (State::from_code(s), Reason::from_code(r), Leap::from_code(l)))
+    }
+
+    prop_compose! {
+        /// Anything that can be written, sensible or not.
+        fn any_publication()(
+            n: [i64; 9],
+            variance: [f64; 4],
+            (state, reason, leap) in codes(),
+            levels: u64,
+            disruptions: u32,
+        ) -> Publication {
+            let instant = RawInstant::from_nanos;
+            let solution = Solution {
+                at: instant(n[0]),
+                utc: Timestamp::from_nanos(n[1]),
+                rate: Rate::from_bits(n[2]),
+                early: Span::from_nanos(n[3]),
+                late: Span::from_nanos(n[4]),
+                bound_growth: Rate::from_bits(n[5]),
+                variance: Variance(variance),
+                levels: Levels::from_bits(levels),
+                holdover_at: instant(n[6]),
+                unsynced_at: instant(n[7]),
+                state,
+                reason,
+                disruptions,
+                leap,
+            };
+            Publication { solution, slept: Span::from_nanos(n[8]) }
         }
-        let solution = Solution {
-            utc: self.solution.utc + missed,
-            early: Span::MAX,
-            late: Span::MAX,
-            state: State::Unsynced,
-            reason: Reason::Suspended,
-            ..self.solution
+    }
+
+    prop_compose! {
+        /// What an engine might publish.
+        fn likely_solution()(
+            at in 0i64..1 << 60,
+            utc in 0i64..1 << 61,
+            ppm in -500.0f64..500.0,
+            growth in 0.0f64..500.0,
+            bounds in [0i64..10_000_000_000, 0i64..10_000_000_000],
+            noise in [0.0f64..1e16, -1e6f64..1e6, 0.0f64..1e12, 0.0f64..1e4],
+            holdover in 0i64..20_000_000_000,
+        ) -> Solution {
+            let at = RawInstant::from_nanos(at);
+            Solution {
+                utc: Timestamp::from_nanos(utc),
+                rate: Rate::from_ppm(ppm),
+                early: Span::from_nanos(bounds[0]),
+                late: Span::from_nanos(bounds[1]),
+                bound_growth: Rate::from_ppm(growth),
+                variance: Variance(noise),
+                holdover_at: at + Span::from_nanos(holdover),
+                unsynced_at: at + Span::from_nanos(holdover + 1),
+                ..Solution::unknown(at, State::Synced, Reason::Agreement)
+            }
+        }
+    }
+
+    fn near_words(solution: Solution) -> [u64; 11] {
+        let words = Publication { solution, slept: Span::ZERO }.to_words();
+        std::array::from_fn(|i| words[i])
+    }
+
+    proptest! {
+        #[test]
+        fn publications_survive_a_round_trip(publication in any_publication()) {
+            let words = publication.to_words();
+            // Not by `==`: a variance may be NaN.
+            prop_assert_eq!(Publication::from_words(&words).to_words(), words);
+            let (a, b) = (publication.solution, Publication::from_words(&words).solution);
+            prop_assert_eq!(Solution { variance: Variance([0.0; 4]), ..a }, Solution { variance: Variance([0.0; 4]), ..b });
+        }
+
+        #[test]
+        fn no_publication_makes_a_reading_panic(publication in any_publication(), raw: i64) {
+            near_reading(&near_words(publication.solution), RawInstant::from_nanos(raw));
+        }
+
+        #[test]
+        fn the_near_reading_is_the_reading(solution in likely_solution(), share in 0.0f64..1.0) {
+            let words = near_words(solution);
+            let raw = solution.at + Span::from_nanos((words[1] as f64 * share) as i64);
+            if let Some(near) = near_reading(&words, raw) {
+                let full = solution.reading(raw);
+                let close = |a: Timestamp, b: Timestamp| (a - b).abs() <= Span::from_nanos(1);
+                prop_assert!(close(near.estimate, full.estimate), "{near:?} {full:?}");
+                prop_assert!(close(near.earliest, full.earliest) && close(near.latest, full.latest), "{near:?} {full:?}");
+                let sigma = full.sigma.as_nanos();
+                prop_assert!((near.sigma.as_nanos() - sigma).abs() <= 2 + sigma / 40, "{near:?} {full:?}");
+                prop_assert_eq!((near.state, near.reason, near.levels), (full.state, full.reason, full.levels));
+            }
+        }
+    }
+
+    #[test]
+    fn an_ordinary_solution_is_near_for_seconds_and_not_beyond_holdover() {
+        let at = RawInstant::from_nanos(5_000_000_000);
+        let ordinary = Solution {
+            utc: Timestamp::from_nanos(1_790_000_000_000_000_000),
+            early: Span::from_micros(300),
+            late: Span::from_micros(300),
+            variance: Variance([1e10, 1e3, 1e4, 10.0]),
+            holdover_at: at + Span::from_secs(10),
+            ..Solution::unknown(at, State::Synced, Reason::Agreement)
         };
-        Publication { solution, ..self }
+        assert_eq!(near_range(&ordinary).0, NEAR_LIMIT);
+        let short = Solution { holdover_at: at + Span::from_secs(1), ..ordinary };
+        assert_eq!(near_range(&short).0, Span::from_secs(1));
+        assert!(near_reading(&near_words(short), at + Span::from_millis(999)).is_some());
+        assert!(near_reading(&near_words(short), at + Span::from_secs(1)).is_none());
+        assert!(near_reading(&near_words(short), at - Span::from_nanos(1)).is_none());
+    }
+
+    #[test]
+    fn an_empty_page_has_nothing_to_read_and_then_always_the_newest() {
+        let ring = Ring::<SLOTS, WORDS>::new();
+        assert_eq!(ring.read::<1>(), None);
+        for number in 1..100 {
+            ring.publish(number, &[number; WORDS]);
+            assert_eq!(ring.read(), Some([number; WORDS]));
+        }
+    }
+
+    #[test]
+    fn a_suspend_that_the_engine_missed_makes_it_unsynced_and_boundless() {
+        let solution = Solution {
+            utc: Timestamp::from_nanos(1_790_000_000_000_000_000),
+            early: Span::ZERO,
+            late: Span::ZERO,
+            ..Solution::unknown(RawInstant::from_nanos(0), State::Synced, Reason::Agreement)
+        };
+        let publication = Publication { solution, slept: Span::from_secs(7) };
+        assert_eq!(publication.seen_after(Span::from_secs(7)), publication);
+        let late = publication.seen_after(Span::from_secs(67)).solution;
+        assert_eq!((late.state, late.reason), (State::Unsynced, Reason::Suspended));
+        assert_eq!(
+            (late.utc - solution.utc, late.early, late.late),
+            (Span::from_secs(60), Span::MAX, Span::MAX)
+        );
     }
 }

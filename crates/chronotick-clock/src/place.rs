@@ -2,7 +2,7 @@
 //! another in its place.
 
 use crate::page::{MAGIC, Page, VERSION};
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -101,7 +101,11 @@ fn user() -> u32 {
 /// (`/run/chronotick`), the user's (`$XDG_RUNTIME_DIR/chronotick`), and one in `$TMPDIR` or `/tmp` with the user's
 /// number in its name.
 fn runtime_dirs() -> Vec<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    runtime_dirs_in(|name| std::env::var_os(name))
+}
+
+fn runtime_dirs_in(environment: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let set = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(dir) = set(RUNTIME_DIR) {
         return vec![dir];
     }
@@ -132,15 +136,14 @@ pub fn page_path(runtime_dir: &Path) -> PathBuf {
 }
 
 /// The files that may be the page, best first.
-///
-/// Anybody can make a directory in `/tmp`: one that carries this user's number but is not this user's is left out.
 pub(crate) fn pages() -> Vec<PathBuf> {
-    let trusted = |dir: &PathBuf| {
-        let named_for_user = dir.ends_with(format!("chronotick-{}", user()));
-        !named_for_user
-            || fs::symlink_metadata(dir).map_or(true, |meta| meta.is_dir() && meta.uid() == user())
-    };
-    runtime_dirs().into_iter().filter(trusted).map(|dir| page_path(&dir)).collect()
+    runtime_dirs().iter().filter(|dir| is_trusted(dir)).map(|dir| page_path(dir)).collect()
+}
+
+/// Anybody can make a directory in `/tmp`: one that carries this user's number must also be this user's.
+fn is_trusted(dir: &Path) -> bool {
+    let named_for_user = dir.ends_with(format!("chronotick-{}", user()));
+    !named_for_user || fs::symlink_metadata(dir).map_or(true, |meta| meta.is_dir() && meta.uid() == user())
 }
 
 /// Opens the file of a page for reading, and looks whether it is one that this version understands.
@@ -255,5 +258,41 @@ fn lock(path: &Path) -> Result<File, CreateError> {
             Err(CreateError::Busy { path: path.into(), pid: pid.map_or(0, |page| page.pid()) })
         }
         error => Err(io(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_named_by_the_user_is_the_only_one() {
+        let named = runtime_dirs_in(|_| Some("/somewhere".into()));
+        assert_eq!(named, [PathBuf::from("/somewhere")]);
+    }
+
+    #[test]
+    fn otherwise_the_system_comes_before_the_user_and_that_before_the_temporary() {
+        let own = format!("/tmp/chronotick-{}", user());
+        let names = |set: &'static [(&str, &str)]| {
+            runtime_dirs_in(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        };
+        assert_eq!(names(&[(RUNTIME_DIR, "")]), [SYSTEM_DIR, own.as_str()].map(PathBuf::from));
+        let all = names(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("TMPDIR", "/var/tmp")]);
+        assert_eq!(all[1..], ["/run/user/7/chronotick".into(), Path::new("/var").join(&own[1..])]);
+    }
+
+    #[test]
+    fn a_temporary_directory_of_somebody_else_is_not_trusted() {
+        let scratch = std::env::temp_dir().join(format!("chronotick-test-trust-{}", std::process::id()));
+        let mine = scratch.join(format!("chronotick-{}", user()));
+        assert!(is_trusted(&mine), "what is not there does no harm");
+        fs::create_dir_all(&scratch).unwrap();
+        std::os::unix::fs::symlink("/", &mine).unwrap();
+        assert!(!is_trusted(&mine));
+        fs::remove_file(&mine).unwrap();
+        fs::create_dir(&mine).unwrap();
+        assert!(is_trusted(&mine));
+        fs::remove_dir_all(&scratch).unwrap();
     }
 }

@@ -30,20 +30,30 @@ pub(crate) struct Ring<const SLOTS: usize, const WORDS: usize> {
 }
 
 impl<const SLOTS: usize, const WORDS: usize> Ring<SLOTS, WORDS> {
+    /// An empty ring; outside tests it is the zeros of a new mapping.
+    #[cfg(test)]
+    pub(crate) fn new() -> Self {
+        let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
+        Ring {
+            sequence: AtomicU64::new(0),
+            _line: std::array::from_fn(|_| AtomicU64::new(0)),
+            slots: std::array::from_fn(|_| zeros()),
+        }
+    }
+
     /// How many publications there have been.
     #[inline]
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence.load(Ordering::Acquire)
     }
 
-    /// Makes `words` the newest publication. There must be only one publisher at a time.
-    pub(crate) fn publish(&self, words: &[u64; WORDS]) {
-        let next = self.sequence.load(Ordering::Relaxed) + 1;
+    /// Makes `words` publication `number`. There must be but one publisher; it counts from 1 without a gap.
+    pub(crate) fn publish(&self, number: u64, words: &[u64; WORDS]) {
         fence(Ordering::Release);
-        for (slot, &word) in self.slots[next as usize % SLOTS].iter().zip(words) {
+        for (slot, &word) in self.slots[number as usize % SLOTS].iter().zip(words) {
             slot.store(word, Ordering::Relaxed);
         }
-        self.sequence.store(next, Ordering::Release);
+        self.sequence.store(number, Ordering::Release);
     }
 
     /// The first `N` words of the newest publication; `None` if nearly a ring was published during the copy, or if

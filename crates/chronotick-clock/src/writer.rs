@@ -32,6 +32,7 @@ const FIRST_PUBLICATION: Span = Span::from_secs(10);
 pub struct Writer {
     page: Arc<Mapping>,
     newest: Publication,
+    published: u64,
     /// Keeps other publishers away until it is closed.
     #[allow(dead_code)]
     lock: Option<File>,
@@ -67,10 +68,11 @@ impl Writer {
     fn start(page: Mapping) -> Writer {
         page.initialise(host::boot(), std::process::id());
         let mut newest = Publication::unknown(State::Warmup, Reason::NoMeasurement);
+        newest.slept = longest_sleep();
         newest.solution.holdover_at = newest.solution.at + FIRST_PUBLICATION;
         newest.solution.unsynced_at = newest.solution.holdover_at;
-        page.publish(&newest);
-        Writer { page: Arc::new(page), newest, lock: None }
+        page.publish(1, &newest);
+        Writer { page: Arc::new(page), newest, published: 1, lock: None }
     }
 
     /// Makes this the solution that every reader evaluates from now on.
@@ -79,19 +81,25 @@ impl Writer {
     /// a suspend without doing so is from before it and would be wrong by its length: it is published as
     /// [`Unsynced`](State::Unsynced), [`Suspended`](Reason::Suspended).
     pub fn publish(&mut self, solution: &Solution) {
-        self.publish_after(solution, host::slept());
+        self.publish_after(solution, longest_sleep());
     }
 
     fn publish_after(&mut self, solution: &Solution, slept: Span) {
         let noticed = solution.disruptions != self.newest.solution.disruptions;
         self.newest =
             Publication { solution: *solution, slept: if noticed { slept } else { self.newest.slept } };
-        self.page.publish(&self.newest.seen_after(slept));
+        self.published += 1;
+        self.page.publish(self.published, &self.newest.seen_after(slept));
     }
 
     pub(crate) fn page(&self) -> &Arc<Mapping> {
         &self.page
     }
+}
+
+/// What the host has slept, from three attempts: what is stored here is compared with for long.
+fn longest_sleep() -> Span {
+    [(); 3].map(|()| host::slept()).into_iter().max().expect("three attempts were made")
 }
 
 impl Drop for Writer {

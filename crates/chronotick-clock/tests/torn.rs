@@ -1,0 +1,112 @@
+//! Readers beside a publisher that never pauses, in threads and across processes: what they read is always one
+//! publication, and never an older one than before.
+
+use chronotick_clock::{
+    Clock, Levels, Rate, RawInstant, Reason, Solution, Span, State, Timestamp, Variance, Writer,
+};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const AT: RawInstant = RawInstant::from_nanos(1 << 40);
+
+/// Every field follows from `n`.
+fn publication(n: i64) -> Solution {
+    Solution {
+        utc: Timestamp::from_nanos(1_000_000_000_000 + n),
+        rate: Rate::from_bits(n),
+        early: Span::from_nanos(n + 1),
+        late: Span::from_nanos(n + 2),
+        bound_growth: Rate::from_bits(n + 3),
+        variance: Variance([(n * n) as f64, n as f64, n as f64 + 1.0, n as f64 + 2.0]),
+        levels: Levels::from_bits(n as u64),
+        holdover_at: AT + Span::from_secs(1) + Span::from_nanos(n),
+        unsynced_at: AT + Span::from_secs(2) + Span::from_nanos(n),
+        disruptions: 0,
+        ..Solution::unknown(AT, State::Synced, Reason::Agreement)
+    }
+}
+
+/// Reads until `done`, or `enough` different publications have been seen; how many there were.
+fn watch(clock: &Clock, enough: usize, done: &AtomicBool) -> usize {
+    let (mut last, mut different) = (0, 0);
+    while different < enough && !done.load(Ordering::Relaxed) {
+        let reading = clock.at(AT);
+        let n = reading.estimate.as_nanos() - 1_000_000_000_000;
+        assert_eq!((reading.estimate - reading.earliest).as_nanos(), n + 2, "torn: {reading:?}");
+        assert_eq!((reading.latest - reading.estimate).as_nanos(), n + 3, "torn: {reading:?}");
+        assert_eq!((reading.sigma.as_nanos(), reading.levels.to_bits()), (n, n as u64), "torn: {reading:?}");
+        assert!(n >= last, "{n} after {last}");
+        different += usize::from(n > last);
+        last = n;
+        let solution = clock.solution();
+        let n = solution.rate.to_bits();
+        assert_eq!(solution, publication(n), "torn");
+        assert!(n >= last, "{n} after {last}");
+        last = n;
+    }
+    different
+}
+
+#[test]
+fn threads_never_read_a_mixture() {
+    let mut writer = Writer::in_memory().unwrap();
+    writer.publish(&publication(1));
+    let (clock, done) = (Clock::of(&writer), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let readers = [(); 2].map(|()| scope.spawn(|| watch(&clock, 2_000, &done)));
+        let mut n = 1;
+        while readers.iter().any(|reader| !reader.is_finished()) {
+            n += 1;
+            writer.publish(&publication(n));
+        }
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), 2_000);
+        }
+    });
+}
+
+/// The publisher is another process, killed in the middle of its work: what it completed last stays readable.
+#[test]
+fn processes_never_read_a_mixture_even_of_a_killed_publisher() {
+    let dir = scratch("torn");
+    let path = chronotick_clock::page_path(&dir);
+    for _ in 0..20 {
+        let mut writer = Writer::create(&path).unwrap();
+        writer.publish(&publication(1));
+        let clock = Clock::open_at(&path).unwrap();
+        // SAFETY: the child only publishes, which needs no lock and no memory that another thread might hold.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+        if child == 0 {
+            publish_while_watched(&mut writer);
+        }
+        watch(&clock, 500, &AtomicBool::new(false));
+        // SAFETY: the child is ours and has not been waited for.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+        let last = clock.solution();
+        assert_eq!(last, publication(last.rate.to_bits()));
+        // This process has a publisher of the same page, which would count on from its own number.
+        std::mem::forget(writer);
+        std::fs::remove_file(path.with_extension("lock")).unwrap();
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// Publishes without a pause until the parent is gone, should it fail before it kills us.
+fn publish_while_watched(writer: &mut Writer) -> ! {
+    // SAFETY: it has no preconditions.
+    let parent = || unsafe { libc::getppid() };
+    let watcher = parent();
+    (2..).take_while(|n| n % 1_000 != 0 || parent() == watcher).for_each(|n| writer.publish(&publication(n)));
+    // SAFETY: it runs nothing that belongs to the parent.
+    unsafe { libc::_exit(0) }
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("chronotick-test-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
