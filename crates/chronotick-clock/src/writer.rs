@@ -116,3 +116,51 @@ impl Drop for Writer {
         self.publish(&stopped);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Clock, raw_now};
+
+    fn synced(disruptions: u32) -> Solution {
+        let at = raw_now();
+        let later = at + Span::from_secs(60);
+        let solution = Solution::unknown(at, State::Synced, Reason::Agreement);
+        Solution {
+            early: Span::ZERO,
+            late: Span::ZERO,
+            disruptions,
+            holdover_at: later,
+            unsynced_at: later,
+            ..solution
+        }
+    }
+
+    #[test]
+    fn after_a_suspend_nothing_is_fresh_until_the_engine_has_counted_it() {
+        let mut writer = Writer::in_memory().unwrap();
+        let clock = Clock::of(&writer);
+        let before = host::slept();
+        let after = before + Span::from_secs(10);
+        let mut reason_of = |solution: &Solution, slept| {
+            writer.publish_after(solution, slept);
+            clock.now().reason
+        };
+        assert_eq!(reason_of(&synced(0), before), Reason::Agreement);
+        assert_eq!(reason_of(&synced(0), after), Reason::Suspended);
+        assert_eq!(reason_of(&synced(0), after), Reason::Suspended);
+        assert_eq!(reason_of(&synced(1), after), Reason::Agreement);
+        assert_eq!(reason_of(&synced(1), after), Reason::Agreement);
+    }
+
+    #[test]
+    fn a_reader_that_checks_notices_a_suspend_before_the_daemon_does() {
+        let mut writer = Writer::in_memory().unwrap();
+        let clock = Clock::of(&writer);
+        // As if the engine had last looked ten seconds of sleep ago.
+        let earlier = host::slept() - Span::from_secs(10);
+        writer.publish_after(&synced(1), earlier);
+        assert_eq!(clock.now().reason, Reason::Agreement);
+        assert_eq!(clock.now_checked().reason, Reason::Suspended);
+    }
+}
