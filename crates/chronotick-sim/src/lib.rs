@@ -2,6 +2,7 @@
 //!
 //! * A [`Scenario`] describes a world as a file: oscillator, temperature, sources, paths, episodes of trouble.
 //! * A [`World`] is what a seed makes of it; a [`Client`] lives through it and is told the truth.
+//! * A [`Trial`] puts the engine and simpler yardsticks through a world; [`report`] shows what came of it.
 //! * [`recording`] writes a world as a [`trace`]; [`score`] says how good an estimator is on one.
 //! * [`allan`] has the Allan deviation.
 //!
@@ -10,19 +11,24 @@
 #![forbid(unsafe_code)]
 
 pub mod allan;
+mod baseline;
 mod distribution;
 mod episode;
 mod machine;
 mod network;
 mod oscillator;
+mod plot;
 mod quantity;
 mod random;
 pub mod recording;
+pub mod report;
 mod scenario;
 pub mod score;
 pub mod trace;
+mod trial;
 mod world;
 
 pub use network::Exchange;
 pub use scenario::{Scenario, ScenarioError};
+pub use trial::{Forecast, Rival, Row, Trial};
 pub use world::{Client, Happening, Moment, Passage, World};

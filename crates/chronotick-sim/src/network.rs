@@ -23,10 +23,10 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// What the four timestamps measure.
+    /// What the four timestamps measure. The precision of the source's stamps counts as dispersion.
     pub fn measurement(&self) -> Measurement {
-        let source = SourceId(self.source);
-        trace::exchange(self.stamps, source, self.stratum, self.root_delay, self.root_dispersion)
+        let dispersion = self.root_dispersion + Span::from_secs_f64(Path::PRECISION);
+        trace::exchange(self.stamps, SourceId(self.source), self.stratum, self.root_delay, dispersion)
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
                 stamps,
                 stratum: 1,
                 root_delay: Span::ZERO,
-                root_dispersion: Span::from_nanos(240),
+                root_dispersion: Span::ZERO,
             };
             let m = exchange.measurement();
             let error = (m.utc - trace::EPOCH) - Span::from_nanos(m.at.as_nanos());

@@ -121,3 +121,94 @@ impl std::fmt::Display for Decimal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scenario;
+    use crate::trace::Trace;
+    use proptest::prelude::*;
+
+    fn recording(name: &str, seed: u64) -> Recording {
+        Recording::of(&World::new(&Scenario::built_in(name).unwrap(), seed))
+    }
+
+    /// FNV-1a of every stamp and every truth.
+    fn digest(recording: &Recording) -> u64 {
+        let stamps = recording.exchanges.iter().flat_map(|e| e.stamps.map(Span::as_nanos));
+        let truths = recording.moments.iter().flat_map(|m| [m.raw.as_nanos(), m.utc.as_nanos()]);
+        let bytes = stamps.chain(truths).flat_map(i64::to_le_bytes);
+        bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+
+    #[test]
+    fn a_world_is_the_same_to_the_bit_on_every_machine() {
+        let found = ["everything", "mobile", "e4"].map(|name| digest(&recording(name, 7)));
+        assert_eq!(found, [3_811_065_709_131_086_435, 5_143_435_421_770_714_505, 16_599_016_780_987_835_833]);
+        assert_ne!(digest(&recording("e4", 8)), found[2]);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let recording = recording("bufferbloat", 3);
+        recording.write(folder.path()).unwrap();
+        assert_eq!(Trace::names(folder.path()).unwrap(), ["bufferbloat.3"]);
+        let trace = Trace::load(folder.path(), "bufferbloat.3").unwrap();
+        assert_eq!(trace.measurements.len(), recording.exchanges.len());
+        for (read, written) in trace.measurements.iter().zip(&recording.exchanges) {
+            let dispersion = written.root_dispersion;
+            assert_eq!(
+                *read,
+                chronotick_core::Measurement { root_dispersion: dispersion, ..written.measurement() }
+            );
+        }
+        let same = trace.truth.iter().zip(&recording.moments).all(|(t, m)| (t.raw, t.utc) == (m.raw, m.utc));
+        assert!(same && trace.truth.len() == recording.moments.len());
+        let text = std::fs::read_to_string(folder.path().join("bufferbloat.3.json")).unwrap();
+        let description: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(description["exchanges"], recording.exchanges.len());
+    }
+
+    #[test]
+    fn an_outage_leaves_a_gap_and_is_listed() {
+        let g = recording("g", 1);
+        let seconds = |s: Span| s.as_secs_f64();
+        let inside = |e: &&Exchange| (7210.0..9000.0).contains(&seconds(e.stamps[3]));
+        assert_eq!(g.exchanges.iter().filter(inside).count(), 0);
+        assert!(
+            g.description.contains("\"outages\": [\n    [\n      7200.0,\n      9000.0"),
+            "{}",
+            g.description
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        /// Whatever the world: answers come in order, and an honest one is wrong by no more than half its delay.
+        #[test]
+        fn exchanges_keep_the_laws(which in 0..Scenario::BUILT_IN.len(), seed: u64) {
+            let (name, text) = Scenario::BUILT_IN[which];
+            let scenario = Scenario::parse(text).unwrap();
+            let world = World::new(&scenario, seed);
+            let recording = Recording::of(&world);
+            prop_assert!(recording.exchanges.len() as u64 == recording.passage.answered);
+            prop_assert!(recording.moments.windows(2).all(|w| w[0].raw < w[1].raw && w[0].utc <= w[1].utc));
+            if !scenario.machine.is_empty() {
+                return Ok(());
+            }
+            prop_assert!(recording.exchanges.windows(2).all(|w| w[0].stamps[3] <= w[1].stamps[3]));
+            let lies = text.contains("offset =") || text.contains("drift =");
+            for e in recording.exchanges.iter().filter(|_| !lies) {
+                let m = e.measurement();
+                let raw = m.at - RawInstant::from_nanos(0);
+                // The truth is known every ten seconds; at 50 ppm it moves by less than 0.5 ms meanwhile.
+                let after = recording.moments.partition_point(|t| t.raw < m.at).min(recording.moments.len() - 1);
+                let truth = recording.moments[after];
+                let correction = (truth.utc - crate::trace::EPOCH) - (truth.raw - RawInstant::from_nanos(0));
+                let error = ((m.utc - crate::trace::EPOCH) - raw) - correction;
+                prop_assert!(error.abs() <= m.max_error() + Span::from_micros(700), "{name}: {error}");
+            }
+        }
+    }
+}

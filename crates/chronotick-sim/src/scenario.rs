@@ -130,6 +130,10 @@ macro_rules! built_in {
 impl Scenario {
     built_in! {
         "a" "b" "b2" "c" "c2" "d" "e1" "e2" "e4" "e5" "f" "g" "g2" "g3" "h" "h2" "i" "r" "w"
+        "bufferbloat" "campus" "cheap-crystal" "constellation" "counter-jump" "everything" "flapping"
+        "laptop" "liar-1-of-3" "liars-2-of-5" "liars-agree" "long-outage" "lost-reference"
+        "misled-host" "mobile" "other-daemon" "quiet-oven" "rush-hour" "satellite" "six-sources"
+        "smear" "step-in-the-dark" "virtual-machine"
     }
 
     /// Reads a scenario from a file.

@@ -77,7 +77,8 @@ pub fn chrony(trace: &Trace) -> Vec<Answer> {
     trace.truth.iter().zip(regimes(trace)).filter_map(rival).collect()
 }
 
-fn regimes(trace: &Trace) -> Vec<Regime> {
+/// Under which circumstances each row of the truth is, as far as the trace shows them.
+pub fn regimes(trace: &Trace) -> Vec<Regime> {
     let mut gaps: Vec<Span> = trace.measurements.windows(2).map(|w| w[1].received - w[0].received).collect();
     gaps.sort_unstable();
     let usual = gaps.get(gaps.len() / 2).copied().unwrap_or_default();

@@ -129,7 +129,11 @@ impl World {
     /// way, or what a source says. Ascending.
     pub fn changes(&self) -> Vec<RawInstant> {
         let shifts = self.courses.iter().filter(|c| c.shifts()).flat_map(|c| &c.occurrences);
-        let times = shifts.flat_map(|o| [o.start, o.end]).chain(self.machine.changes.iter().copied());
+        // What comes and goes faster than a client asks is noise.
+        let times = shifts
+            .filter(|o| o.end - o.start >= 60.0)
+            .flat_map(|o| [o.start, o.end])
+            .chain(self.machine.changes.iter().copied());
         let mut all: Vec<RawInstant> = times.map(|t| self.machine.raw_at(Span::from_secs_f64(t))).collect();
         all.sort_unstable();
         all

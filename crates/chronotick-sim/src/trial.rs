@@ -1,0 +1,315 @@
+//! A trial: the engine, with yardsticks beside it, lives through a world or a recorded trace, and everything it said is
+//! kept beside the truth.
+
+use crate::baseline::{self, Baseline};
+use crate::network::Exchange;
+use crate::scenario::Scenario;
+use crate::score::{self, Answer, Regime};
+use crate::trace::{Trace, Truth};
+use crate::world::{Client, Moment, Passage, World};
+use chronotick_core::{
+    Disruption, Engine, Levels, Measurement, RawInstant, Reading, Settings, Solution, SourceId, Span, State,
+};
+use std::collections::VecDeque;
+
+/// Everything that the engine and the yardsticks said in a world, beside the truth.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Name of the scenario or trace, with the seed.
+    pub name: String,
+    /// What happens in it, in words.
+    pub what: String,
+    /// What the engine said: every second for the first 600 s, then every ten seconds.
+    pub rows: Vec<Row>,
+    /// What the yardsticks said at the same instants.
+    pub rivals: Vec<Rival>,
+    /// Errors of predictions, by how far they looked ahead.
+    pub forecasts: Vec<Forecast>,
+    /// The first raw instants at which the bound was narrower, to either side, than these spans.
+    pub useful: Vec<(Span, Option<Span>)>,
+    /// What became of the requests; all zero of a replay.
+    pub passage: Passage,
+}
+
+/// One answer of the engine, beside the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// Error and interval.
+    pub answer: Answer,
+    /// Whether the bound contained truth.
+    pub bounded: bool,
+    /// Half the width of the bound, in seconds.
+    pub bound: f64,
+    /// In which state.
+    pub state: State,
+    /// System clock − truth, in seconds, where there is one.
+    pub system_error: Option<f64>,
+    /// Truth − raw clock, in seconds.
+    pub correction: f64,
+}
+
+/// What a yardstick said.
+#[derive(Clone, Debug)]
+pub struct Rival {
+    /// Which.
+    pub name: &'static str,
+    /// Its answers; it states no interval, their sigma is zero.
+    pub answers: Vec<Answer>,
+}
+
+/// Errors of predictions that looked this far ahead, after the first 600 s.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// How far ahead.
+    pub horizon: Span,
+    /// Prediction − truth, in seconds.
+    pub errors: Vec<f64>,
+    /// How many were inside the 95 % interval which the prediction had stated.
+    pub covered: usize,
+    /// Half-widths of those intervals, in seconds.
+    pub half_widths: Vec<f64>,
+}
+
+/// How far ahead predictions are judged, in seconds.
+const HORIZONS: [i64; 6] = [10, 60, 300, 600, 1200, 1800];
+/// Predictions are made this often, in seconds.
+const FORECAST_EVERY: i64 = 60;
+/// After a change the regime is another one for so long.
+const UNSETTLED: Span = Span::from_secs(900);
+const START: i64 = 600;
+
+impl Trial {
+    /// Lets the engine live through the world that a seed gives to a scenario.
+    ///
+    /// ```
+    /// use chronotick_sim::{Scenario, Trial, score::Score};
+    /// let trial = Trial::simulate(&Scenario::built_in("a")?, 1);
+    /// let score = Score::of(trial.settled());
+    /// assert!(score.rms < 30e-6 && trial.rows.iter().all(|row| row.bounded));
+    /// # Ok::<(), chronotick_sim::ScenarioError>(())
+    /// ```
+    pub fn simulate(scenario: &Scenario, seed: u64) -> Trial {
+        let world = World::new(scenario, seed);
+        let poll = scenario.poll.map(|p| Span::from_secs_f64(p.0));
+        let mut contest = Contest::new(scenario.source_count() as u32, poll);
+        let passage = world.run(Span::from_secs(1), &mut contest);
+        let name = format!("{}.{seed}", scenario.name());
+        contest.finish(name, scenario.what().into(), &world.changes(), passage)
+    }
+
+    /// Replays a recorded trace through the engine. When paths or sources changed is not known: the regimes know the
+    /// clock's own changes only.
+    pub fn replay(trace: &Trace) -> Trial {
+        let sources = trace.measurements.iter().map(|m| m.source.0 + 1).max().unwrap_or(0);
+        let mut contest = Contest::new(sources, usual_poll(trace));
+        let mut coming = trace.measurements.iter().peekable();
+        for truth in &trace.truth {
+            while let Some(m) = coming.next_if(|m| m.received <= truth.raw) {
+                contest.measure(m);
+            }
+            contest.judge(*truth, None);
+        }
+        contest.finish(trace.name.clone(), "recorded".into(), &[], Passage::default())
+    }
+
+    /// The answers after the first 600 s.
+    pub fn settled(&self) -> impl Iterator<Item = &Answer> {
+        self.rows.iter().map(|row| &row.answer).filter(|answer| answer.regime != Regime::Start)
+    }
+
+    /// Share of the answers that were further from the truth than the system clock was; `None` without a system clock.
+    pub fn harm(&self) -> Option<f64> {
+        let compared: Vec<bool> = self
+            .rows
+            .iter()
+            .filter_map(|row| Some(row.answer.error.abs() > row.system_error?.abs()))
+            .collect();
+        let harmed = compared.iter().filter(|harmed| **harmed).count();
+        (!compared.is_empty()).then(|| harmed as f64 / compared.len() as f64)
+    }
+}
+
+/// The median time between two measurements of the same source.
+fn usual_poll(trace: &Trace) -> Option<Span> {
+    let first = trace.measurements.first()?.source;
+    let of_one: Vec<&Measurement> = trace.measurements.iter().filter(|m| m.source == first).collect();
+    let mut gaps: Vec<Span> = of_one.windows(2).map(|w| w[1].received - w[0].received).collect();
+    gaps.sort_unstable();
+    gaps.get(gaps.len() / 2).copied()
+}
+
+/// The engine and the yardsticks as they live through a world.
+struct Contest {
+    engine: Engine,
+    sources: Vec<SourceId>,
+    baselines: Vec<Box<dyn Baseline>>,
+    trace: Trace,
+    /// Index into the truth, row.
+    rows: Vec<(usize, Row)>,
+    rivals: Vec<Vec<(usize, Answer)>>,
+    /// Recent predictions, oldest first.
+    predictions: VecDeque<Solution>,
+    forecasts: Vec<Forecast>,
+    useful: Vec<(Span, Option<Span>)>,
+}
+
+impl Client for Contest {
+    fn interval(&mut self, _source: u32, now: RawInstant) -> Span {
+        self.engine.poll_interval(now)
+    }
+
+    fn receive(&mut self, exchange: &Exchange) {
+        self.measure(&exchange.measurement());
+    }
+
+    fn disrupted(&mut self, disruption: Disruption, now: RawInstant) {
+        self.engine.disrupted(disruption, now);
+        if disruption.disturbs_raw_clock() {
+            self.baselines.iter_mut().for_each(|b| b.forget());
+        }
+    }
+
+    fn compare(&mut self, moment: &Moment) {
+        let truth = Truth { raw: moment.raw, utc: moment.utc, chrony: None };
+        self.judge(truth, Some((moment.system - moment.utc).as_secs_f64()));
+    }
+}
+
+impl Contest {
+    fn new(sources: u32, poll: Option<Span>) -> Contest {
+        let mut settings = Settings::default();
+        if let Some(poll) = poll {
+            (settings.min_poll, settings.max_poll) = (poll, poll);
+        }
+        let mut engine = Engine::new(settings, RawInstant::from_nanos(0));
+        let baselines = baseline::all();
+        let forecast = |secs| Forecast {
+            horizon: Span::from_secs(secs),
+            errors: Vec::new(),
+            covered: 0,
+            half_widths: Vec::new(),
+        };
+        Contest {
+            sources: (0..sources).map(|i| engine.add_source(format!("source {i}"))).collect(),
+            engine,
+            rivals: vec![Vec::new(); baselines.len()],
+            baselines,
+            trace: Trace { name: String::new(), measurements: Vec::new(), truth: Vec::new() },
+            rows: Vec::new(),
+            predictions: VecDeque::new(),
+            forecasts: HORIZONS.map(forecast).into(),
+            useful: [50, 5].map(|ms| (Span::from_millis(ms), None)).into(),
+        }
+    }
+
+    fn measure(&mut self, measurement: &Measurement) {
+        let Some(&source) = self.sources.get(measurement.source.0 as usize) else { return };
+        let measurement = Measurement { source, ..*measurement };
+        self.engine.measure(&measurement);
+        self.baselines.iter_mut().for_each(|b| b.observe(&measurement));
+        self.trace.measurements.push(measurement);
+    }
+
+    fn judge(&mut self, truth: Truth, system_error: Option<f64>) {
+        let solution = self.engine.solution(truth.raw);
+        let seconds = (truth.raw - RawInstant::from_nanos(0)).as_nanos() / 1_000_000_000;
+        if seconds > START && seconds % 10 != 0 {
+            return;
+        }
+        let index = self.trace.truth.len();
+        self.trace.truth.push(truth);
+        for (baseline, answers) in self.baselines.iter().zip(&mut self.rivals) {
+            if let Some(utc) = baseline.utc(truth.raw) {
+                let error = (utc - truth.utc).as_secs_f64();
+                answers.push((index, answer(truth.raw, error, Span::ZERO, Levels::NORMAL)));
+            }
+        }
+        // Before the first measurement it does not know the century.
+        if solution.early == Span::MAX {
+            return;
+        }
+        let reading = solution.reading(truth.raw);
+        self.rows.push((index, row(truth, &reading, system_error)));
+        for (width, first) in &mut self.useful {
+            if first.is_none() && reading.half_width() < *width {
+                *first = Some(truth.raw - RawInstant::from_nanos(0));
+            }
+        }
+        if seconds > START {
+            self.look_back(truth, &solution);
+            if seconds % FORECAST_EVERY == 0 {
+                self.predictions.push_back(solution);
+            }
+        }
+    }
+
+    /// What was predicted for this instant?
+    fn look_back(&mut self, truth: Truth, now: &Solution) {
+        let longest = Span::from_secs(HORIZONS[HORIZONS.len() - 1]);
+        while self.predictions.front().is_some_and(|p| truth.raw - p.at > longest) {
+            self.predictions.pop_front();
+        }
+        for forecast in &mut self.forecasts {
+            let made = truth.raw - forecast.horizon;
+            // Nobody can predict across a disruption.
+            let comparable = |p: &&Solution| p.at == made && p.disruptions == now.disruptions;
+            let at = self.predictions.partition_point(|p| p.at < made);
+            if let Some(prediction) = self.predictions.get(at).filter(comparable) {
+                let reading = prediction.reading(truth.raw);
+                let (error, half_width) = (reading.estimate - truth.utc, reading.interval(0.95));
+                forecast.errors.push(error.as_secs_f64());
+                forecast.half_widths.push(half_width.as_secs_f64());
+                forecast.covered += usize::from(error.abs() <= half_width);
+            }
+        }
+    }
+
+    fn finish(self, name: String, what: String, changes: &[RawInstant], passage: Passage) -> Trial {
+        let regimes = regimes(&self.trace, changes);
+        let labelled = |(index, a): (usize, Answer)| Answer { regime: regimes[index], ..a };
+        let rows = self.rows.into_iter().map(|(i, row)| Row { answer: labelled((i, row.answer)), ..row });
+        let rivals = self.baselines.iter().zip(self.rivals).map(|(baseline, answers)| Rival {
+            name: baseline.name(),
+            answers: answers.into_iter().map(labelled).collect(),
+        });
+        Trial {
+            name,
+            what,
+            rows: rows.collect(),
+            rivals: rivals.collect(),
+            forecasts: self.forecasts,
+            useful: self.useful,
+            passage,
+        }
+    }
+}
+
+/// The regimes that the trace itself shows, and those after changes of paths and sources, which it does not.
+fn regimes(trace: &Trace, changes: &[RawInstant]) -> Vec<Regime> {
+    let mut regimes = score::regimes(trace);
+    for (regime, truth) in regimes.iter_mut().zip(&trace.truth) {
+        let before = changes.partition_point(|at| *at <= truth.raw);
+        let recent = changes[..before].last().is_some_and(|at| truth.raw - *at < UNSETTLED);
+        if recent && *regime == Regime::Steady {
+            *regime = Regime::Changing;
+        }
+    }
+    regimes
+}
+
+fn row(truth: Truth, reading: &Reading, system_error: Option<f64>) -> Row {
+    let error = (reading.estimate - truth.utc).as_secs_f64();
+    Row {
+        answer: answer(truth.raw, error, reading.sigma, reading.levels),
+        bounded: (reading.earliest..=reading.latest).contains(&truth.utc),
+        bound: reading.half_width().as_secs_f64(),
+        state: reading.state,
+        system_error,
+        correction: ((truth.utc - crate::trace::EPOCH) - (truth.raw - RawInstant::from_nanos(0)))
+            .as_secs_f64(),
+    }
+}
+
+fn answer(raw: RawInstant, error: f64, sigma: Span, levels: Levels) -> Answer {
+    Answer { raw, error, sigma: sigma.as_secs_f64(), levels, regime: Regime::Steady }
+}
