@@ -81,7 +81,11 @@ pub struct Traffic {
     pub trusted: u64,
     /// Solutions published.
     pub published: u64,
-    /// Who took the time stamps of the newest measurements: `kernel`, `user`, `mixed`, or `none` yet.
+    /// Measurements that could tell corrected time and the system clock apart.
+    pub compared: u64,
+    /// Those of them to which the system clock was nearer: where corrected time did harm.
+    pub worse: u64,
+    /// Who took the time stamps of the measurements: `kernel`, `user`, `mixed`, or `none` yet.
     pub stamps: String,
 }
 

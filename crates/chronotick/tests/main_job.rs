@@ -262,6 +262,8 @@ fn the_demonstration_keeps_truth_inside_and_finds_the_liar() {
             "{line}"
         );
     }
+    assert!(lines[5]["compared"].as_u64() > Some(0), "{}", lines[5]);
+    assert_eq!(lines[5]["worse"], 0, "the simulated system clock is 37 ms off: {}", lines[5]);
     let verdicts = lines[5]["sources"].as_array().unwrap();
     assert_eq!(verdicts.iter().filter(|s| s["verdict"] == "falseticker").count(), 1, "{verdicts:?}");
 }

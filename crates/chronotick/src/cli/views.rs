@@ -1,7 +1,7 @@
 //! The views for people: status, sources, tracking and explain, as text made of a snapshot. Where a view follows
 //! chrony's (`sources`, `tracking`) it has chrony's columns and chrony's signs, and converts them here and nowhere else.
 
-use crate::snapshot::{BoundView, EdgeView, Snapshot, SourceView};
+use crate::snapshot::{BoundView, EdgeView, Snapshot, SourceView, Traffic};
 use chronotick_clock::{Reading, Span};
 use std::fmt::Write;
 
@@ -33,6 +33,8 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
         line("", format!("not resolved: {name}"));
     }
     line("Answers", format!("{} of {} polls", snapshot.traffic.answers, snapshot.traffic.polls));
+    let Traffic { compared, worse, .. } = snapshot.traffic;
+    line("Harm", format!("worse than the system clock in {worse} of {compared} telling measurements"));
     line("Time stamps", snapshot.traffic.stamps.clone());
     line("Warm-up", format!("{:.0} %", snapshot.warmup_progress * 100.0));
     line(

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::snapshot::{EventView, Snapshot};
 use chronotick_clock::{ClockPair, Writer, raw_now};
 use chronotick_core::{
-    Disruption, Engine, Event, RawInstant, Settings, Span, Stamps, State, Timestamp, Verdict,
+    Disruption, Engine, Event, Measurement, RawInstant, Settings, Span, Stamps, State, Timestamp, Verdict,
 };
 use chronotick_os::{Waker, Watch, wait};
 use link::Link;
@@ -97,6 +97,9 @@ pub struct Daemon {
     answers: u64,
     published: u64,
     stamps: (u64, u64),
+    /// Measurements against which corrected time and the system clock could be told apart, and how often the latter
+    /// was nearer.
+    compared: (u64, u64),
     events: VecDeque<EventView>,
 }
 
@@ -159,6 +162,7 @@ impl Daemon {
             answers: 0,
             published: 0,
             stamps: (0, 0),
+            compared: (0, 0),
             events: VecDeque::new(),
         }
     }
@@ -224,10 +228,27 @@ impl Daemon {
                 Stamps::Kernel => self.stamps.0 += 1,
                 Stamps::User => self.stamps.1 += 1,
             }
+            self.compare(measurement);
             self.engine.measure(measurement);
         }
         self.note_events();
         !measurements.is_empty()
+    }
+
+    /// First, do no harm: was corrected time, as it was before this measurement, further from it than the system
+    /// clock, by more than the measurement itself may be wrong?
+    fn compare(&mut self, m: &Measurement) {
+        if self.engine.state().0 != State::Synced {
+            return;
+        }
+        let pair = ClockPair::now();
+        let system = self.machine.system(pair) - (self.machine.local(pair.raw) - m.at);
+        let corrected = self.engine.solution(m.received).utc_at(m.at);
+        let (ours, theirs) = ((m.utc - corrected).abs(), (m.utc - system).abs());
+        if (ours - theirs).abs() > m.max_error() {
+            self.compared.0 += 1;
+            self.compared.1 += u64::from(ours > theirs);
+        }
     }
 
     fn check_machine(&mut self, now: RawInstant) {

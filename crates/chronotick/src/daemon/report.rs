@@ -55,6 +55,8 @@ impl Daemon {
                 answers: self.answers,
                 trusted: self.engine.trusted_measurements(),
                 published: self.published,
+                compared: self.compared.0,
+                worse: self.compared.1,
                 stamps: match self.stamps {
                     (0, 0) => "none",
                     (_, 0) => "kernel",

@@ -116,6 +116,8 @@ fn line(json: bool, second: u32, world: World, pair: ClockPair, reading: &Readin
             "truth_inside_bound": inside,
             "system_offset_ns": system.correction().as_nanos(),
             "sources": verdicts,
+            "compared": snapshot.as_ref().map_or(0, |s| s.traffic.compared),
+            "worse": snapshot.as_ref().map_or(0, |s| s.traffic.worse),
         })
         .to_string();
     }
