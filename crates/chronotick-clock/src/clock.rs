@@ -266,3 +266,45 @@ impl Source {
 fn identity(meta: &fs::Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page_path;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("chronotick-test-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_reader_without_a_publisher_looks_for_another_once_a_second() {
+        let dir = scratch("look");
+        let path = page_path(&dir);
+        let first = Writer::create(&path).unwrap();
+        let clock = Clock::open_at(&path).unwrap();
+        drop(first);
+        let now = raw_now();
+        let reason_after = |millis| clock.newest(now + Span::from_millis(millis)).solution.reason;
+        assert_eq!(reason_after(0), Reason::Stopped);
+        let _second = Writer::create(&path).unwrap();
+        assert_eq!(reason_after(999), Reason::Stopped);
+        assert_eq!(reason_after(1_000), Reason::NoMeasurement);
+        assert_eq!(clock.sources().len(), 2);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_search_prefers_a_living_page_and_else_takes_what_is_there() {
+        let (dir, other) = (scratch("dead"), scratch("alive"));
+        let paths = vec![dir.join("no-page"), page_path(&dir), page_path(&other)];
+        drop(Writer::create(&paths[1]).unwrap());
+        let found = || Clock::search(paths.clone()).unwrap().page_status().path.unwrap();
+        assert_eq!(found(), paths[1]);
+        let _alive = Writer::create(&paths[2]).unwrap();
+        assert_eq!(found(), paths[2]);
+        fs::remove_dir_all(dir).unwrap();
+        fs::remove_dir_all(other).unwrap();
+    }
+}

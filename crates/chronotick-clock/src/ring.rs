@@ -16,7 +16,8 @@
 //! publication in the same slot: *m* ≥ *n* + `SLOTS`. Then the reader's fence synchronises with the publisher's, and
 //! the second load sees at least *m* − 1 ≥ *n* + `SLOTS` − 1. So *n′* ≤ *n* + `SLOTS` − 2 proves that all words are of
 //! *n* (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012, doi
-//! 10.1145/2247684.2247688, for the fences). Nothing here relies on the order in which a processor happens to store.
+//! 10.1145/2247684.2247688, for the fences). Nothing here relies on the order in which a processor happens to
+//! store; `tests/ring_model.rs` tries every order that the memory model allows.
 
 use super::atomic::{AtomicU64, Ordering, fence};
 

@@ -84,13 +84,15 @@ pub struct Variance(pub [f64; 4]);
 
 impl Variance {
     /// Standard deviation after `age` (of either sign: the past is no better known by this alone than the future).
+    /// What is no variance, negative or not a number, is unknown: [`Span::MAX`].
     #[inline]
     pub fn sigma(&self, age: Span) -> Span {
         let t = age.abs().as_secs_f64();
         let [a, b, c, d] = self.0;
         let variance = a + t * (b + t * (c + t * d));
         // A negative correlation may make the cubic dip: what is unknown now does not become known by waiting.
-        Span::from_nanos(variance.max(a).sqrt().ceil() as i64)
+        let sigma = variance.max(a).sqrt().ceil();
+        if sigma.is_nan() { Span::MAX } else { Span::from_nanos(sigma as i64) }
     }
 }
 
@@ -237,6 +239,13 @@ mod tests {
         assert_eq!(at(2).state, State::Synced);
         assert_eq!((at(10).state, at(10).reason), (State::Holdover, Reason::PublisherSilent));
         assert_eq!((at(70).state, at(70).reason), (State::Unsynced, Reason::PublisherDead));
+    }
+
+    #[test]
+    fn a_variance_that_is_none_is_unknown_and_not_exact() {
+        for nonsense in [f64::NAN, -1.0, f64::INFINITY] {
+            assert_eq!(Variance([nonsense, 0.0, 0.0, 0.0]).sigma(Span::from_secs(1)), Span::MAX);
+        }
     }
 
     #[test]

@@ -184,6 +184,14 @@ impl Timestamp {
     }
 }
 
+impl From<Timestamp> for std::time::SystemTime {
+    fn from(time: Timestamp) -> std::time::SystemTime {
+        let since_1970 = std::time::Duration::from_nanos(time.0.unsigned_abs());
+        let origin = std::time::SystemTime::UNIX_EPOCH;
+        if time.0 < 0 { origin - since_1970 } else { origin + since_1970 }
+    }
+}
+
 /// A rate: seconds per second, in units of 2⁻⁴⁸ (3.6e-15), up to ±32768 s/s.
 ///
 /// ```
@@ -249,6 +257,20 @@ mod tests {
         let offset = Offset::between(Timestamp::from_nanos(1_000), Timestamp::from_nanos(400));
         assert_eq!(offset.correction(), Span::from_nanos(600));
         assert_eq!(offset.to_string(), "+600 ns");
+    }
+
+    #[test]
+    fn timestamps_are_system_times() {
+        use std::time::{Duration, SystemTime};
+        for nanos in [0, -1, 1_790_000_000_123_456_789, i64::MIN, i64::MAX] {
+            let time = SystemTime::from(Timestamp::from_nanos(nanos));
+            let distance = Duration::from_nanos(nanos.unsigned_abs());
+            let back = time.duration_since(SystemTime::UNIX_EPOCH).or_else(|before| {
+                assert!(nanos < 0);
+                Ok::<_, ()>(before.duration())
+            });
+            assert_eq!(back, Ok(distance));
+        }
     }
 
     #[test]

@@ -53,14 +53,14 @@ fn threads_never_read_a_mixture() {
     writer.publish(&publication(1));
     let (clock, done) = (Clock::of(&writer), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let readers = [(); 2].map(|()| scope.spawn(|| watch(&clock, 2_000, &done)));
+        let readers = [(); 2].map(|()| scope.spawn(|| watch(&clock, 500, &done)));
         let mut n = 1;
         while readers.iter().any(|reader| !reader.is_finished()) {
             n += 1;
             writer.publish(&publication(n));
         }
         for reader in readers {
-            assert_eq!(reader.join().unwrap(), 2_000);
+            assert_eq!(reader.join().unwrap(), 500);
         }
     });
 }
@@ -70,7 +70,7 @@ fn threads_never_read_a_mixture() {
 fn processes_never_read_a_mixture_even_of_a_killed_publisher() {
     let dir = scratch("torn");
     let path = chronotick_clock::page_path(&dir);
-    for _ in 0..20 {
+    for _ in 0..10 {
         let mut writer = Writer::create(&path).unwrap();
         writer.publish(&publication(1));
         let clock = Clock::open_at(&path).unwrap();
@@ -80,7 +80,7 @@ fn processes_never_read_a_mixture_even_of_a_killed_publisher() {
         if child == 0 {
             publish_while_watched(&mut writer);
         }
-        watch(&clock, 500, &AtomicBool::new(false));
+        watch(&clock, 100, &AtomicBool::new(false));
         // SAFETY: the child is ours and has not been waited for.
         unsafe {
             libc::kill(child, libc::SIGKILL);
