@@ -69,7 +69,7 @@ pub(crate) fn slept() -> Span {
 ///
 /// It changes with every boot, and differs between time namespaces, which shift the raw clock. Zero if the host does
 /// not tell.
-pub(crate) fn boot() -> u64 {
+pub fn boot() -> u64 {
     match boot_id() {
         Some(id) => fnv1a(&[id, time_namespace()].concat()),
         None => 0,

@@ -54,7 +54,7 @@ mod atomic {
 pub use clock::{Clock, PageStatus};
 pub use compare::{Comparison, Order};
 pub use hlc::{Hlc, HlcStamp, ParseHlcStampError, TooFarAhead};
-pub use host::{ClockPair, raw_now};
+pub use host::{ClockPair, boot, raw_now};
 pub use place::{CreateError, OpenError, page_path, runtime_dir};
 pub use reading::{Reading, Reason, State};
 pub use solution::{Leap, Levels, Solution, Variance};

@@ -162,6 +162,11 @@ impl Engine {
         if !disruption.disturbs_raw_clock() {
             return;
         }
+        if disruption == Disruption::Migrated {
+            // Another oscillator: what was learned of the old one would be a lie.
+            self.estimator = Estimator::default();
+            self.wander = Wander::new();
+        }
         self.forget_time(now);
         self.advance(now);
     }

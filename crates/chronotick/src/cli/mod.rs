@@ -12,7 +12,7 @@ mod views;
 
 pub use args::Arguments;
 
-use crate::config::{Config, Loaded, Overrides};
+use crate::config::{Config, Loaded, Origin, Overrides};
 use crate::door::Door;
 use args::{Command, ConfigCommand};
 use chronotick_clock::{State, Timestamp};
@@ -74,9 +74,13 @@ fn load(arguments: &Arguments) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// The runtime directory that was asked for; `None` for the standard search.
+/// The runtime directory that a flag or the file asks for; `None` for the standard search. A file that is wrong keeps
+/// nobody from reading the clock.
 fn runtime_dir(arguments: &Arguments) -> Option<PathBuf> {
-    arguments.runtime_dir.as_ref().map(PathBuf::from)
+    let overrides = Overrides::from(arguments);
+    let loaded = Config::load(&overrides, &environment, arguments.config.as_deref()).ok()?;
+    let origin = loaded.settings().find(|s| s.key == "runtime_dir")?.origin.clone();
+    matches!(origin, Origin::File { .. } | Origin::Flag(_)).then_some(loaded.config.runtime_dir)
 }
 
 /// A view of the daemon's snapshot, as text or as the snapshot itself.

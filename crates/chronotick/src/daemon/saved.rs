@@ -1,8 +1,9 @@
 //! What a daemon learned that its successor can use: the frequency of the raw clock. One small JSON file in the state
 //! directory, replaced atomically; a file that cannot be understood is as good as none.
 
-use chronotick_core::Engine;
+use chronotick_clock::boot;
 use chronotick_core::estimate::Saved;
+use chronotick_core::{Engine, Rate};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -12,12 +13,18 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Memory {
+    /// In which boot of the machine it was learned.
+    boot: u64,
     rate: i64,
     /// Zero: nothing was learned yet.
     rate_sigma: i64,
 }
 
 impl Memory {
+    /// A booting kernel measures its counter against another clock, and what it calls the raw clock's second differs
+    /// by some parts per million from boot to boot.
+    const RECALIBRATED: Rate = Rate::from_bits(10 * (1 << 48) / 1_000_000);
+
     fn file(dir: &Path) -> PathBuf {
         dir.join("learned.json")
     }
@@ -42,15 +49,18 @@ impl Memory {
 
     /// Hands it to an engine that has measured nothing yet.
     pub(super) fn restore(&self, engine: &mut Engine) {
-        if self.rate_sigma > 0 {
-            engine.restore(&Saved { rate: self.rate, rate_sigma: self.rate_sigma });
+        if self.rate_sigma <= 0 {
+            return;
         }
+        let anew = if self.boot == boot() { Rate::ZERO } else { Memory::RECALIBRATED };
+        let rate_sigma = self.rate_sigma.max(anew.to_bits());
+        engine.restore(&Saved { rate: self.rate, rate_sigma });
     }
 
     /// Takes over what the engine knows better by now.
     pub(super) fn learn(&mut self, engine: &Engine) {
         if let Some(Saved { rate, rate_sigma }) = engine.estimator().saved() {
-            *self = Memory { rate, rate_sigma };
+            *self = Memory { boot: boot(), rate, rate_sigma };
         }
     }
 
@@ -75,7 +85,7 @@ mod tests {
     fn it_survives_a_round_trip_and_rubbish_counts_as_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(Memory::load(dir.path()), Memory::default());
-        let memory = Memory { rate: -123, rate_sigma: 7 };
+        let memory = Memory { boot: u64::MAX, rate: -123, rate_sigma: 7 };
         memory.store(&dir.path().join("deeper")).expect("stored");
         assert_eq!(Memory::load(&dir.path().join("deeper")), memory);
         for rubbish in ["", "{", "[]", "{\"rate\": \"much\"}"] {
