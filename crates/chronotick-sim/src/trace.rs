@@ -72,22 +72,35 @@ impl Trace {
     /// # Errors
     /// If either is missing or has a line that cannot be read.
     pub fn load(folder: &Path, name: &str) -> Result<Trace, TraceError> {
-        let measurements = rows(folder, name, "packets", PACKETS, |f| {
-            let server = f.get(4).and_then(|s| s.parse().ok()).ok_or("server is not a number")?;
-            let stratum = f.get(5).and_then(|s| s.parse().ok()).ok_or("stratum is not a number")?;
-            let [t1, t2, t3, t4] = [span(f, 0)?, span(f, 1)?, span(f, 2)?, span(f, 3)?];
-            let (root_delay, root_dispersion) = (span(f, 6)?, span(f, 7)?);
-            Ok(exchange([t1, t2, t3, t4], SourceId(server), stratum, root_delay, root_dispersion))
-        })?;
-        let truth = rows(folder, name, "truth", TRUTH, |f| {
-            let raw = span(f, 0)?;
-            let chrony = match f.get(2) {
-                None | Some(&"") | Some(&"nan") => None,
-                Some(_) => Some(Rival { utc: EPOCH + raw + span(f, 2)?, sigma: span(f, 3)? }),
-            };
-            Ok(Truth { raw: instant(raw), utc: EPOCH + raw + span(f, 1)?, chrony })
-        })?;
+        let file = |kind: &str| {
+            let plain = folder.join(format!("{name}.{kind}.csv"));
+            if plain.exists() { plain } else { plain.with_extension("csv.gz") }
+        };
+        let (measurements, truth) = (packets(&file("packets"))?, truths(&file("truth"))?);
         Ok(Trace { name: name.into(), measurements, truth })
+    }
+
+    /// Reads a trace by the path of its packets file, or by that without `.packets.csv[.gz]`. The truth is read too if
+    /// it lies beside the packets; without it there is nothing to score against, and `truth` is empty.
+    ///
+    /// # Errors
+    /// If the packets are missing, or a line of either file cannot be read.
+    pub fn open(path: &Path) -> Result<Trace, TraceError> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let csv = file.trim_end_matches(".gz");
+        let name = csv.strip_suffix(".packets.csv").unwrap_or(csv.trim_end_matches(".csv"));
+        let has_truth =
+            ["csv", "csv.gz"].iter().any(|end| folder.join(format!("{name}.truth.{end}")).exists());
+        match (has_truth, path.is_file()) {
+            (true, _) => Trace::load(folder, name),
+            (false, true) => Ok(Trace { name: name.into(), measurements: packets(path)?, truth: Vec::new() }),
+            (false, false) => {
+                let plain = folder.join(format!("{name}.packets.csv"));
+                let file = if plain.exists() { plain } else { plain.with_extension("csv.gz") };
+                Ok(Trace { name: name.into(), measurements: packets(&file)?, truth: Vec::new() })
+            }
+        }
     }
 
     /// The names of all traces in a folder, sorted.
@@ -136,18 +149,38 @@ fn instant(since_start: Span) -> RawInstant {
     RawInstant::from_nanos(since_start.as_nanos())
 }
 
+/// The exchanges of a packets file, in the order in which they came in.
+fn packets(file: &Path) -> Result<Vec<Measurement>, TraceError> {
+    let mut all = rows(file, PACKETS, |f| {
+        let server = f.get(4).and_then(|s| s.parse().ok()).ok_or("server is not a number")?;
+        let stratum = f.get(5).and_then(|s| s.parse().ok()).ok_or("stratum is not a number")?;
+        let [t1, t2, t3, t4] = [span(f, 0)?, span(f, 1)?, span(f, 2)?, span(f, 3)?];
+        let (root_delay, root_dispersion) = (span(f, 6)?, span(f, 7)?);
+        Ok(exchange([t1, t2, t3, t4], SourceId(server), stratum, root_delay, root_dispersion))
+    })?;
+    all.sort_by_key(|m| m.received);
+    Ok(all)
+}
+
+fn truths(file: &Path) -> Result<Vec<Truth>, TraceError> {
+    rows(file, TRUTH, |f| {
+        let raw = span(f, 0)?;
+        let chrony = match f.get(2) {
+            None | Some(&"") | Some(&"nan") => None,
+            Some(_) => Some(Rival { utc: EPOCH + raw + span(f, 2)?, sigma: span(f, 3)? }),
+        };
+        Ok(Truth { raw: instant(raw), utc: EPOCH + raw + span(f, 1)?, chrony })
+    })
+}
+
+/// The lines of a CSV file after its header, packed with gzip or not.
 fn rows<T>(
-    folder: &Path,
-    name: &str,
-    kind: &str,
+    file: &Path,
     columns: &'static str,
     row: impl Fn(&[&str]) -> Result<T, String>,
 ) -> Result<Vec<T>, TraceError> {
-    let plain = folder.join(format!("{name}.{kind}.csv"));
-    let packed = folder.join(format!("{name}.{kind}.csv.gz"));
-    let file = if plain.exists() { plain } else { packed };
-    let io = |e| TraceError::Io(file.clone(), e);
-    let opened = File::open(&file).map_err(io)?;
+    let io = |e| TraceError::Io(file.to_path_buf(), e);
+    let opened = File::open(file).map_err(io)?;
     let reader: Box<dyn Read> = match file.extension() {
         Some(end) if end == "gz" => Box::new(flate2::read::GzDecoder::new(opened)),
         _ => Box::new(opened),
@@ -156,7 +189,7 @@ fn rows<T>(
     for (i, line) in BufReader::new(reader).lines().enumerate().skip(1) {
         let line = line.map_err(io)?;
         let fields: Vec<&str> = line.trim().split(',').collect();
-        let malformed = |what| TraceError::Malformed { file: file.clone(), line: i + 1, what, columns };
+        let malformed = |what| TraceError::Malformed { file: file.to_path_buf(), line: i + 1, what, columns };
         all.push(row(&fields).map_err(malformed)?);
     }
     Ok(all)
