@@ -8,17 +8,21 @@ use super::filter::{Filter, Forecast, Innovation, PATHS, Wander};
 /// How long the likelihood of a prediction counts, s.
 const MEMORY: f64 = 3600.0;
 /// How far a path's offset may wander, s/√s.
-const PATH_WALK: f64 = 1e-7;
+pub(super) const PATH_WALK: f64 = 1e-7;
 
 const WALKS: [f64; 5] = [3e-10, 1e-9, 3e-9, 1e-8, 3e-8];
 const DRIFTS: [(f64, f64); 5] =
     [(1e-12, 7200.0), (3e-12, 7200.0), (1e-11, 3600.0), (3e-11, 3600.0), (1e-10, 1800.0)];
 /// Periods of the oscillations: `450 s · 1.23^i`, from seven minutes to over two hours.
+/// Logarithm of how much less likely an oscillation is than a walk, before anything was measured.
+const SWING_PRIOR: f64 = -1.0;
 const PERIODS: usize = 15;
 
 #[derive(Clone, Debug)]
 struct Member {
     filter: Filter,
+    /// Logarithm of how likely it is before anything was measured.
+    prior: f64,
     log_likelihood: f64,
 }
 
@@ -26,7 +30,25 @@ struct Member {
 pub(super) struct Bank {
     members: Vec<Member>,
     weights: Vec<f64>,
+    jumps: [Jump; LIVES.len()],
 }
+
+/// The hypothesis that the frequency jumped when it was put up.
+#[derive(Clone, Debug)]
+struct Jump {
+    filter: Filter,
+    /// How much more likely the measurements since then are under it, as a logarithm.
+    evidence: f64,
+    measurements: u32,
+}
+
+/// After so many measurements a hypothesis is put up anew.
+const LIVES: [u32; 4] = [12, 40, 120, 400];
+/// A jump of frequency is of this size.
+const JUMP: f64 = 3e-6;
+/// A jump is believed when the measurements since are so much more likely with it, as a logarithm.
+const CONVINCING: f64 = 8.5;
+const AFTER_JUMP: Wander = Wander::Walk { q: 3e-9 };
 
 impl Bank {
     /// Filters that know the correction to `sigma` (s) and the rate as given.
@@ -41,10 +63,15 @@ impl Bank {
             .into_iter()
             .chain(drifts)
             .chain(swings)
-            .map(|w| Member { filter: Filter::new(w, sigma, rate, rate_sigma), log_likelihood: 0.0 })
+            .map(|w| Member {
+                filter: Filter::new(w, sigma, rate, rate_sigma),
+                prior: if let Wander::Swing { .. } = w { SWING_PRIOR } else { 0.0 },
+                log_likelihood: 0.0,
+            })
             .collect();
         let weights = vec![1.0 / members.len() as f64; members.len()];
-        Bank { members, weights }
+        let jumps = LIVES.map(|_| Jump::new(&members[0].filter));
+        Bank { members, weights, jumps }
     }
 
     /// Lets `dt` seconds pass.
@@ -54,6 +81,9 @@ impl Bank {
             m.filter.advance(dt, PATH_WALK);
             m.log_likelihood *= forget;
         }
+        for jump in &mut self.jumps {
+            jump.filter.advance(dt, PATH_WALK);
+        }
     }
 
     /// What the filter that predicted best expected of a measurement: innovation and its variance.
@@ -61,19 +91,40 @@ impl Bank {
         self.best().innovation(y, path, back)
     }
 
-    /// Takes in a measurement with its own variance `r` (s²).
-    pub(super) fn correct(&mut self, y: f64, path: usize, back: f64, r: f64) {
-        for m in &mut self.members {
+    /// Takes in a measurement with its own variance `r` (s²). How far it was from the prediction of all filters
+    /// together, and the variance of that prediction.
+    pub(super) fn correct(&mut self, y: f64, path: usize, back: f64, r: f64) -> (f64, f64) {
+        let (mut mean, mut square, mut likelihood) = (0.0, 0.0, 0.0);
+        for (m, &w) in self.members.iter_mut().zip(&self.weights) {
             let innovation = m.filter.innovation(y, path, back);
-            let s = innovation.v + r;
-            let z = innovation.e.abs() / s.sqrt();
-            let surprise = if z < 3.0 { 0.5 * z * z } else { 3.0 * z - 4.5 };
-            m.log_likelihood -= surprise + 0.5 * s.ln();
-            // Huber: what lies further out than three sigma pulls no harder than at three.
-            let r = if z > 3.0 { (z / 3.0).powi(2) * s - innovation.v } else { r };
-            m.filter.correct(&innovation, r);
+            let told = tell(&mut m.filter, &innovation, r);
+            m.log_likelihood += told;
+            mean += w * innovation.e;
+            square += w * (innovation.e * innovation.e + innovation.v);
+            likelihood += w * told.exp();
         }
         self.reweigh();
+        self.consider_jumps(y, path, back, r, likelihood.max(f64::MIN_POSITIVE).ln());
+        (mean, (square - mean * mean).max(0.0))
+    }
+
+    fn consider_jumps(&mut self, y: f64, path: usize, back: f64, r: f64, usual: f64) {
+        for jump in &mut self.jumps {
+            let innovation = jump.filter.innovation(y, path, back);
+            jump.evidence += tell(&mut jump.filter, &innovation, r) - usual;
+            jump.measurements += 1;
+        }
+        let convincing = self.jumps.iter().find(|j| j.evidence > CONVINCING);
+        if let Some(filter) = convincing.map(|j| j.filter.clone()) {
+            self.members.iter_mut().for_each(|m| m.filter.adopt(&filter));
+            self.jumps = LIVES.map(|_| Jump::new(&filter));
+        }
+        let best = self.best().clone();
+        for (jump, life) in self.jumps.iter_mut().zip(LIVES) {
+            if jump.measurements >= life {
+                *jump = Jump::new(&best);
+            }
+        }
     }
 
     /// Forgets a path but for this offset (s) and its variance (s²).
@@ -89,6 +140,16 @@ impl Bank {
     /// The offset of a path, s.
     pub(super) fn path(&self, path: usize) -> f64 {
         self.members.iter().zip(&self.weights).map(|(m, w)| w * m.filter.path(path)).sum()
+    }
+
+    /// The variance of that, s².
+    pub(super) fn path_variance(&self, path: usize) -> f64 {
+        self.members.iter().zip(&self.weights).map(|(m, w)| w * m.filter.path_variance(path)).sum()
+    }
+
+    /// Makes the offset of a path less certain by this variance (s²).
+    pub(super) fn widen_path(&mut self, path: usize, variance: f64) {
+        self.each(|f| f.widen_path(path, variance));
     }
 
     /// Correction plus weighted path offsets, `dt` seconds from now, of all filters together.
@@ -125,17 +186,34 @@ impl Bank {
         &self.members[best.unwrap_or(0)].filter
     }
 
-    fn each(&mut self, change: impl Fn(&mut Filter)) {
-        self.members.iter_mut().for_each(|m| change(&mut m.filter));
+    fn each(&mut self, change: impl FnMut(&mut Filter)) {
+        let members = self.members.iter_mut().map(|m| &mut m.filter);
+        members.chain(self.jumps.iter_mut().map(|j| &mut j.filter)).for_each(change);
     }
 
     fn reweigh(&mut self) {
-        let most = self.members.iter().map(|m| m.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
+        let most = self.members.iter().map(|m| m.prior + m.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
         let mut sum = 0.0;
         for (w, m) in self.weights.iter_mut().zip(&self.members) {
-            *w = (m.log_likelihood - most).exp();
+            *w = (m.prior + m.log_likelihood - most).exp();
             sum += *w;
         }
         self.weights.iter_mut().for_each(|w| *w /= sum);
     }
+}
+impl Jump {
+    fn new(now: &Filter) -> Jump {
+        Jump { filter: now.jumped(AFTER_JUMP, JUMP), evidence: 0.0, measurements: 0 }
+    }
+}
+
+/// Tells a filter of a measurement with its own variance `r` (s²). The logarithm of how likely it thought that.
+fn tell(filter: &mut Filter, innovation: &Innovation, r: f64) -> f64 {
+    let s = innovation.v + r;
+    let z = innovation.e.abs() / s.sqrt();
+    let surprise = if z < 3.0 { 0.5 * z * z } else { 3.0 * z - 4.5 };
+    // Huber: what lies further out than three sigma pulls no harder than at three.
+    let r = if z > 3.0 { (z / 3.0).powi(2) * s - innovation.v } else { r };
+    filter.correct(innovation, r);
+    -surprise - 0.5 * s.ln()
 }

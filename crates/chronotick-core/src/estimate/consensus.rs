@@ -10,6 +10,8 @@ use super::filter::PATHS;
 pub(super) struct Opinion {
     /// Estimated offset, s.
     pub(super) offset: f64,
+    /// Variance of that estimate, s².
+    pub(super) variance: f64,
     /// How exactly the path's floor is known, s.
     pub(super) blur: f64,
 }
@@ -38,7 +40,7 @@ pub(super) fn consensus(opinions: &[Option<Opinion>; PATHS]) -> ([f64; PATHS], f
             *weight = (1.0 - u * u).max(0.0).powi(2).max(1e-6);
             sum += *weight;
             squares += *weight * *weight;
-            spread += *weight * (o.offset - middle).powi(2);
+            spread += *weight * ((o.offset - middle).powi(2) - o.variance);
         }
     }
     weights.iter_mut().for_each(|w| *w /= sum);
@@ -46,7 +48,13 @@ pub(super) fn consensus(opinions: &[Option<Opinion>; PATHS]) -> ([f64; PATHS], f
         return (weights, 0.0);
     }
     let independent = sum * sum / squares;
-    (weights, spread / sum / (independent - 1.0).max(0.5))
+    let freedom = (independent - 1.0).max(0.5);
+    (weights, spread.max(0.0) / sum / freedom * student(freedom).powi(2))
+}
+
+/// Roughly by how much the 95 % interval of Student's t distribution is wider than the normal one's.
+fn student(freedom: f64) -> f64 {
+    1.0 + 2.0 / (freedom * freedom)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
 
     fn opinions(offsets: &[f64]) -> [Option<Opinion>; PATHS] {
-        std::array::from_fn(|i| offsets.get(i).map(|&offset| Opinion { offset, blur: 1e-5 }))
+        std::array::from_fn(|i| offsets.get(i).map(|&offset| Opinion { offset, variance: 0.0, blur: 1e-5 }))
     }
 
     #[test]

@@ -265,6 +265,52 @@ impl Filter {
         self.x[CLOCK + path]
     }
 
+    /// The variance of that, s².
+    pub(super) fn path_variance(&self, path: usize) -> f64 {
+        self.p[CLOCK + path][CLOCK + path]
+    }
+
+    /// Makes the offset of a path less certain by this variance.
+    pub(super) fn widen_path(&mut self, path: usize, variance: f64) {
+        self.p[CLOCK + path][CLOCK + path] += variance;
+    }
+
+    /// The same knowledge without a shape of the rate, and with a rate that may have jumped by `jump`.
+    pub(super) fn jumped(&self, wander: Wander, jump: f64) -> Filter {
+        let mut filter = self.clone();
+        filter.wander = wander;
+        filter.add_swing(self, 1.0);
+        for i in 2..CLOCK {
+            filter.x[i] = 0.0;
+            filter.set_variance(i, 0.0);
+        }
+        filter.p[1][1] += jump * jump;
+        filter
+    }
+
+    /// Takes over what a filter without a shape of the rate knows, and keeps the shape.
+    pub(super) fn adopt(&mut self, other: &Filter) {
+        let own = self.clone();
+        (self.x, self.p) = (other.x, other.p);
+        for i in 2..CLOCK {
+            self.x[i] = own.x[i];
+            self.p[i][2..CLOCK].copy_from_slice(&own.p[i][2..CLOCK]);
+        }
+        self.add_swing(&own, -1.0);
+    }
+
+    /// Adds the swing of `shape`, or takes it away, from the rate.
+    fn add_swing(&mut self, shape: &Filter, sign: f64) {
+        if let Wander::Swing { .. } = shape.wander {
+            self.x[1] += sign * shape.x[2];
+            let swing = self.p[2];
+            add(&mut self.p[1], sign, &swing);
+            for row in &mut self.p {
+                row[1] += sign * row[2];
+            }
+        }
+    }
+
     fn set_variance(&mut self, i: usize, variance: f64) {
         self.p[i] = [0.0; N];
         for row in &mut self.p {

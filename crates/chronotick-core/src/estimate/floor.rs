@@ -9,6 +9,8 @@ use crate::{RawInstant, Span};
 const BLOCK: Span = Span::from_secs(300);
 const BLOCK_PACKETS: u32 = 10;
 const BLOCKS: usize = 12;
+/// Delays vary by so many times the usual excess on one route.
+const SLACK: f64 = 6.0;
 const SMALLEST: usize = 4;
 const RECENT: usize = 63;
 
@@ -37,11 +39,12 @@ pub(super) struct Floor {
     seen: usize,
     least: f64,
     gap: f64,
+    usual: f64,
 }
 
 impl Floor {
     pub(super) fn new() -> Floor {
-        Floor { blocks: [None; BLOCKS], recent: [0.0; RECENT], seen: 0, least: 0.0, gap: 0.0 }
+        Floor { blocks: [None; BLOCKS], recent: [0.0; RECENT], seen: 0, least: 0.0, gap: 0.0, usual: 0.0 }
     }
 
     /// Takes in a delay, and judges it.
@@ -62,7 +65,13 @@ impl Floor {
             0.84 * (median - lowest[0]).max(0.0) + 0.1 * self.least.max(0.0) / self.seen as f64
         };
         let above = |d: f64| 0.5 * ((d - self.least).max(0.0) + self.gap);
-        Excess { most: above(delay), usual: 0.5 * above(median).max(0.5 * self.gap) + 0.25 * self.gap }
+        self.usual = 0.5 * above(median).max(0.5 * self.gap) + 0.25 * self.gap;
+        Excess { most: above(delay), usual: self.usual }
+    }
+
+    /// A delay differs by more than this only on another route, s; `None` while too little is known.
+    pub(super) fn slack(&self) -> Option<f64> {
+        (self.seen >= 16).then_some((SLACK * self.usual).max(3.0 * self.gap) + 1e-5)
     }
 
     /// The smallest delay of the last hour, s.

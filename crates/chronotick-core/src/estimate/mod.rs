@@ -5,17 +5,23 @@
 //! `docs/accuracy.md` tells what this reaches, and what was tried.
 
 mod bank;
+mod calibrate;
 mod consensus;
 mod filter;
 mod floor;
+mod noise;
+mod route;
 #[cfg(test)]
 mod tests;
 
 use crate::{Levels, Measurement, Rate, RawInstant, SourceId, Span, Timestamp, Variance};
-use bank::Bank;
+use bank::{Bank, PATH_WALK};
+use calibrate::Whiteness;
 use consensus::{Opinion, consensus};
 use filter::PATHS;
-use floor::{Excess, Floor};
+use floor::Excess;
+use noise::Noise;
+use route::{Change, Remembered, Routes};
 
 /// True time as a line through one raw instant, with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,21 +87,26 @@ struct Running {
     now: RawInstant,
     bank: Bank,
     weights: [f64; PATHS],
+    /// What the paths add that are not on the route on which they were weighed, s.
+    constant: f64,
     disagreement: f64,
+    empty: bool,
+    whiteness: Whiteness,
 }
 
 #[derive(Clone, Debug)]
 struct PathState {
     source: SourceId,
-    floor: Floor,
+    routes: Routes,
     /// Whether the filters know the path.
     known: bool,
     /// Measurements since then.
     seen: u32,
     /// Measurements in a row that fitted nothing.
     rejected: u32,
+    noise: Noise,
     /// Usual variance of a measurement, s².
-    noise: f64,
+    usual: f64,
     newest: RawInstant,
 }
 
@@ -147,17 +158,20 @@ impl Estimator {
         let slot = self.slot(measurement.source);
         let path = self.paths[slot].get_or_insert_with(|| PathState::new(measurement.source, now));
         path.newest = now;
-        let excess = path.floor.observe(delay, now);
         let (rate, rate_sigma) = self.frequency.unwrap_or((0.0, FREQUENCY_SIGMA));
         let running = self.running.get_or_insert_with(|| Running {
             origin: (measurement.at, measurement.utc),
             now,
             bank: Bank::new(0.5 * delay.abs() + 10.0 * STAMP_SIGMA, rate, rate_sigma),
             weights: [0.0; PATHS],
+            constant: 0.0,
             disagreement: 0.0,
+            empty: true,
+            whiteness: Whiteness::default(),
         });
         running.bank.advance((now - running.now).as_secs_f64());
         running.now = now;
+        let excess = running.follow_route(slot, delay, path);
         running.take(measurement, slot, &excess, &mut self.paths);
         running.weigh(&self.paths);
     }
@@ -191,11 +205,17 @@ impl Estimator {
         let (raw, utc) = running.origin;
         Some(Estimate {
             at,
-            utc: utc + (at - raw) + Span::from_secs_f64(f.c),
+            utc: utc + (at - raw) + Span::from_secs_f64(f.c + running.constant),
             rate: Rate::from_f64(f.f),
             rate_sigma: Rate::from_f64(f.ff.sqrt()),
             variance: Variance(
-                [f.cc + running.disagreement + 1e-18, 2.0 * f.cf, f.ff, f.walk / 3.0].map(|v| v * 1e18),
+                [
+                    f.cc + running.disagreement + running.whiteness.excess() + 1e-18,
+                    2.0 * f.cf,
+                    f.ff,
+                    f.walk / 3.0,
+                ]
+                .map(|v| v * 1e18),
             ),
             levels: Levels::NORMAL,
         })
@@ -211,9 +231,9 @@ impl Estimator {
         let path = self.paths[slot].as_ref()?;
         Some(Path {
             offset: Span::from_secs_f64(offset(slot) - consensus),
-            floor: Span::from_secs_f64(path.floor.least()),
+            floor: Span::from_secs_f64(path.routes.floor().least()),
             weight: (running.weights[slot] * 1e3).round() as u16,
-            jitter: Span::from_secs_f64(path.noise.sqrt()),
+            jitter: Span::from_secs_f64(path.usual.sqrt()),
         })
     }
 
@@ -235,6 +255,25 @@ impl Estimator {
 }
 
 impl Running {
+    /// Takes in a delay; on another route the path's offset is another.
+    fn follow_route(&mut self, slot: usize, delay: f64, path: &mut PathState) -> Excess {
+        let offset = Remembered {
+            offset: self.bank.path(slot),
+            variance: self.bank.path_variance(slot),
+            at: self.now,
+        };
+        let (excess, change) = path.routes.observe(delay, offset);
+        match change {
+            Some(Change::New { shift }) => self.bank.widen_path(slot, (0.5 * shift).powi(2)),
+            Some(Change::Back(then)) => {
+                let since = (self.now - then.at).as_secs_f64();
+                self.bank.reset_path(slot, then.offset, 2.0 * then.variance + PATH_WALK.powi(2) * since);
+            }
+            None => {}
+        }
+        excess
+    }
+
     fn take(
         &mut self,
         m: &Measurement,
@@ -245,14 +284,14 @@ impl Running {
         let back = (self.now - m.at).as_secs_f64();
         let y = ((m.utc - self.origin.1) - (m.at - self.origin.0)).as_secs_f64();
         let delay = m.delay.as_secs_f64().abs();
-        // The two ways' waits are each positive, so the error is within the excess; far above the usual excess the
-        // packets of all sources err together (a full queue) and must not average out.
-        let crowded = excess.most / (4.0 * excess.usual + STAMP_SIGMA);
-        let r = STAMP_SIGMA.powi(2) + excess.most.powi(2) / 3.0 * (1.0 + crowded * crowded);
         let Some(path) = &mut paths[slot] else { return };
+        let r = path.noise.variance(excess);
         if !path.known {
             path.known = true;
-            self.bank.reset_path(slot, 0.0, (0.25 * delay).powi(2) + STAMP_SIGMA.powi(2));
+            // The first path is where zero is; the others are measured against it.
+            let variance = if self.empty { 0.0 } else { (0.25 * delay).powi(2) + STAMP_SIGMA.powi(2) };
+            self.empty = false;
+            self.bank.reset_path(slot, 0.0, variance);
         } else {
             let expected = self.bank.expect(y, slot, back);
             if expected.e.abs() > GATE * (expected.v + r).sqrt() + excess.most {
@@ -263,8 +302,10 @@ impl Running {
         }
         path.rejected = 0;
         path.seen += 1;
-        path.noise += (r - path.noise) / f64::from(path.seen.min(64));
-        self.bank.correct(y, slot, back, r);
+        path.usual += (r - path.usual) / f64::from(path.seen.min(64));
+        let (e, v) = self.bank.correct(y, slot, back, r);
+        path.noise.learn(excess, e, v);
+        self.whiteness.observe(e, v + r);
     }
 
     /// Either a path or the clock is not where it was: the clock if most of the paths say so.
@@ -285,15 +326,33 @@ impl Running {
         let settled = paths.iter().flatten().any(|p| p.seen >= 4);
         let opinions = std::array::from_fn(|slot| {
             let path = paths[slot].as_ref().filter(|p| p.known && (p.seen >= 4 || !settled))?;
-            Some(Opinion { offset: self.bank.path(slot), blur: path.floor.gap() * 0.3 })
+            let offset = path.routes.first().unwrap_or_else(|| self.bank.path(slot));
+            let variance = self.bank.path_variance(slot);
+            Some(Opinion { offset, variance, blur: path.routes.floor().gap() * 0.3 })
         });
         (self.weights, self.disagreement) = consensus(&opinions);
+        self.constant = 0.0;
+        for (weight, path) in self.weights.iter_mut().zip(paths) {
+            if let Some(first) = path.as_ref().and_then(|p| p.routes.first()) {
+                self.constant += *weight * first;
+                *weight = 0.0;
+            }
+        }
     }
 }
 
 impl PathState {
     fn new(source: SourceId, now: RawInstant) -> PathState {
-        PathState { source, floor: Floor::new(), known: false, seen: 0, rejected: 0, noise: 0.0, newest: now }
+        PathState {
+            source,
+            routes: Routes::new(),
+            known: false,
+            seen: 0,
+            rejected: 0,
+            noise: Noise::new(),
+            usual: 0.0,
+            newest: now,
+        }
     }
 
     fn forget_offset(&mut self) {
