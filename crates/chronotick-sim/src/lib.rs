@@ -24,11 +24,13 @@ pub mod recording;
 pub mod report;
 mod scenario;
 pub mod score;
+mod ticks;
 pub mod trace;
 mod trial;
 mod world;
 
 pub use network::Exchange;
 pub use scenario::{Scenario, ScenarioError};
+pub use ticks::{Tick, ticks};
 pub use trial::{Forecast, Rival, Row, Trial};
 pub use world::{Client, Happening, Moment, Passage, World};

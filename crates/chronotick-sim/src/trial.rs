@@ -5,12 +5,13 @@ use crate::baseline::{self, Baseline};
 use crate::network::Exchange;
 use crate::scenario::Scenario;
 use crate::score::{self, Answer, Regime};
+use crate::ticks;
 use crate::trace::{Trace, Truth};
 use crate::world::{Client, Moment, Passage, World};
 use chronotick_core::{
     Disruption, Engine, Levels, Measurement, RawInstant, Reading, Settings, Solution, SourceId, Span, State,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Everything that the engine and the yardsticks said in a world, beside the truth.
 #[derive(Clone, Debug)]
@@ -91,7 +92,15 @@ impl Trial {
     pub fn simulate(scenario: &Scenario, seed: u64) -> Trial {
         let world = World::new(scenario, seed);
         let poll = scenario.poll.map(|p| Span::from_secs_f64(p.0));
-        let mut contest = Contest::new(scenario.source_count() as u32, poll);
+        let mut settings = Settings::default();
+        if let Some(poll) = poll {
+            (settings.min_poll, settings.max_poll) = (poll, poll);
+        }
+        let mut engine = Engine::new(settings, RawInstant::from_nanos(0));
+        let sources = (0..scenario.source_count() as u32)
+            .map(|i| (SourceId(i), engine.add_source(format!("source {i}"))))
+            .collect();
+        let mut contest = Contest::new(engine, sources);
         let passage = world.run(Span::from_secs(1), &mut contest);
         let name = format!("{}.{seed}", scenario.name());
         contest.finish(name, scenario.what().into(), &world.changes(), passage)
@@ -100,8 +109,8 @@ impl Trial {
     /// Replays a recorded trace through the engine. When paths or sources changed is not known: the regimes know the
     /// clock's own changes only.
     pub fn replay(trace: &Trace) -> Trial {
-        let sources = trace.measurements.iter().map(|m| m.source.0 + 1).max().unwrap_or(0);
-        let mut contest = Contest::new(sources, usual_poll(trace));
+        let (engine, sources) = ticks::engine(trace, RawInstant::from_nanos(0));
+        let mut contest = Contest::new(engine, sources);
         let mut coming = trace.measurements.iter().peekable();
         for truth in &trace.truth {
             while let Some(m) = coming.next_if(|m| m.received <= truth.raw) {
@@ -129,19 +138,10 @@ impl Trial {
     }
 }
 
-/// The median time between two measurements of the same source.
-fn usual_poll(trace: &Trace) -> Option<Span> {
-    let first = trace.measurements.first()?.source;
-    let of_one: Vec<&Measurement> = trace.measurements.iter().filter(|m| m.source == first).collect();
-    let mut gaps: Vec<Span> = of_one.windows(2).map(|w| w[1].received - w[0].received).collect();
-    gaps.sort_unstable();
-    gaps.get(gaps.len() / 2).copied()
-}
-
 /// The engine and the yardsticks as they live through a world.
 struct Contest {
     engine: Engine,
-    sources: Vec<SourceId>,
+    sources: BTreeMap<SourceId, SourceId>,
     baselines: Vec<Box<dyn Baseline>>,
     trace: Trace,
     /// Index into the truth, row.
@@ -176,12 +176,7 @@ impl Client for Contest {
 }
 
 impl Contest {
-    fn new(sources: u32, poll: Option<Span>) -> Contest {
-        let mut settings = Settings::default();
-        if let Some(poll) = poll {
-            (settings.min_poll, settings.max_poll) = (poll, poll);
-        }
-        let mut engine = Engine::new(settings, RawInstant::from_nanos(0));
+    fn new(engine: Engine, sources: BTreeMap<SourceId, SourceId>) -> Contest {
         let baselines = baseline::all();
         let forecast = |secs| Forecast {
             horizon: Span::from_secs(secs),
@@ -190,8 +185,8 @@ impl Contest {
             half_widths: Vec::new(),
         };
         Contest {
-            sources: (0..sources).map(|i| engine.add_source(format!("source {i}"))).collect(),
             engine,
+            sources,
             rivals: vec![Vec::new(); baselines.len()],
             baselines,
             trace: Trace { name: String::new(), measurements: Vec::new(), truth: Vec::new() },
@@ -203,7 +198,7 @@ impl Contest {
     }
 
     fn measure(&mut self, measurement: &Measurement) {
-        let Some(&source) = self.sources.get(measurement.source.0 as usize) else { return };
+        let Some(&source) = self.sources.get(&measurement.source) else { return };
         let measurement = Measurement { source, ..*measurement };
         self.engine.measure(&measurement);
         self.baselines.iter_mut().for_each(|b| b.observe(&measurement));
