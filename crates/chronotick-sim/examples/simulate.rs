@@ -27,7 +27,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     print!("{}", report::table(&trials));
-    println!("{} worlds in {:.1} s", trials.len(), begun.elapsed().as_secs_f64());
+    let lived: f64 =
+        trials.iter().filter_map(|t| Some(t.rows.last()?.answer.raw.as_nanos() as f64 * 1e-9)).sum();
+    let took = begun.elapsed().as_secs_f64();
+    println!(
+        "{} worlds, {:.0} h, in {took:.1} s: {:.0} times faster than life",
+        trials.len(),
+        lived / 3600.0,
+        lived / took
+    );
     if let Some(page) = page {
         std::fs::write(&page, report::html(&trials))?;
     }

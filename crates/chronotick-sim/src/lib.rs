@@ -29,7 +29,7 @@ pub mod trace;
 mod trial;
 mod world;
 
-pub use network::Exchange;
+pub use network::Reply;
 pub use scenario::{Scenario, ScenarioError};
 pub use ticks::{Tick, ticks};
 pub use trial::{Forecast, Rival, Row, Trial};

@@ -8,7 +8,7 @@ use chronotick_core::{Measurement, SourceId, Span};
 
 /// An answer as the client gets it: the four timestamps of RFC 5905 §8 and what the source says of itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Exchange {
+pub struct Reply {
     /// Which source, counted from 0.
     pub source: u32,
     /// T1 to T4, since the start: when the request left and the answer arrived by the raw clock, and when the request
@@ -22,7 +22,7 @@ pub struct Exchange {
     pub root_dispersion: Span,
 }
 
-impl Exchange {
+impl Reply {
     /// What the four timestamps measure. The precision of the source's stamps counts as dispersion.
     pub fn measurement(&self) -> Measurement {
         let dispersion = self.root_dispersion + Span::from_secs_f64(Path::PRECISION);
@@ -154,14 +154,9 @@ mod tests {
             let sent = Span::from_secs(i);
             let j = p[0].send(sent, &[]).unwrap();
             let stamps = [sent, j.t2, j.t3, j.arrival];
-            let exchange = Exchange {
-                source: 0,
-                stamps,
-                stratum: 1,
-                root_delay: Span::ZERO,
-                root_dispersion: Span::ZERO,
-            };
-            let m = exchange.measurement();
+            let reply =
+                Reply { source: 0, stamps, stratum: 1, root_delay: Span::ZERO, root_dispersion: Span::ZERO };
+            let m = reply.measurement();
             let error = (m.utc - trace::EPOCH) - Span::from_nanos(m.at.as_nanos());
             assert!(error.abs() <= m.max_error());
         }

@@ -38,7 +38,7 @@ pub(crate) enum Shape {
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 24.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 44.0;
 
@@ -191,7 +191,7 @@ impl Plot {
     fn legend(&self, out: &mut String) {
         let mut right = WIDTH - RIGHT;
         for layer in self.layers.iter().rev().filter(|l| !l.name.is_empty()) {
-            right -= layer.name.chars().count() as f64 * 6.2 + 22.0;
+            right -= layer.name.chars().count() as f64 * 6.4 + 30.0;
             let kind = match layer.shape {
                 Shape::Line(_) => "line",
                 Shape::Band(_) => "band",

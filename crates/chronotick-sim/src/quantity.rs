@@ -11,29 +11,32 @@ pub(crate) struct Seconds(pub(crate) f64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub(crate) struct Frequency(pub(crate) f64);
 
-const TIME: [(&str, f64); 8] = [
-    ("ns", 1e-9),
-    ("us", 1e-6),
-    ("µs", 1e-6),
-    ("ms", 1e-3),
-    ("s", 1.0),
-    ("min", 60.0),
-    ("h", 3600.0),
-    ("d", 86_400.0),
-];
-const RATE: [(&str, f64); 2] = [("ppm", 1e-6), ("ppb", 1e-9)];
+/// Name of a unit, and what to multiply with and divide by: only a division makes `20 ppm` the number nearest to 20e-6.
+type Unit = (&'static str, f64, f64);
 
-fn parse(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+const TIME: [Unit; 8] = [
+    ("ns", 1.0, 1e9),
+    ("us", 1.0, 1e6),
+    ("µs", 1.0, 1e6),
+    ("ms", 1.0, 1e3),
+    ("s", 1.0, 1.0),
+    ("min", 60.0, 1.0),
+    ("h", 3600.0, 1.0),
+    ("d", 86_400.0, 1.0),
+];
+const RATE: [Unit; 2] = [("ppm", 1.0, 1e6), ("ppb", 1.0, 1e9)];
+
+fn parse(text: &str, units: &[Unit]) -> Option<f64> {
     let (number, unit) = text.trim().rsplit_once(' ')?;
-    let (_, scale) = units.iter().find(|(name, _)| *name == unit)?;
-    let value = number.trim().parse::<f64>().ok()? * scale;
+    let (_, times, by) = units.iter().find(|(name, ..)| *name == unit)?;
+    let value = number.trim().parse::<f64>().ok()? * times / by;
     value.is_finite().then_some(value)
 }
 
-fn read<'de, D: Deserializer<'de>>(d: D, what: &str, units: &[(&str, f64)]) -> Result<f64, D::Error> {
+fn read<'de, D: Deserializer<'de>>(d: D, what: &str, units: &[Unit]) -> Result<f64, D::Error> {
     let text = String::deserialize(d)?;
     parse(&text, units).ok_or_else(|| {
-        let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = units.iter().map(|(name, ..)| *name).collect();
         D::Error::custom(format!(
             "{text:?} is not {what}; write a number, a blank and one of the units {}",
             names.join(", ")
@@ -61,7 +64,7 @@ mod tests {
     fn units_scale() {
         assert_eq!(parse("10 ms", &TIME), Some(0.01));
         assert_eq!(parse("-1.5 h", &TIME), Some(-5400.0));
-        assert_eq!(parse("2 ppm", &RATE), Some(2e-6));
+        assert_eq!(parse("20 ppm", &RATE), Some(20e-6));
         for bad in ["10", "10ms", "ms", "1 fortnight", "nan s", "1e400 s", "", " s"] {
             assert_eq!(parse(bad, &TIME), None, "{bad}");
         }

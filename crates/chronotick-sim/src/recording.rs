@@ -1,6 +1,6 @@
 //! A world written down: the files of a [`trace`](crate::trace) and a description of what happened in it.
 
-use crate::network::Exchange;
+use crate::network::Reply;
 use crate::world::{Client, Moment, Passage, World};
 use chronotick_core::{Disruption, RawInstant, Span};
 use flate2::{Compression, write::GzEncoder};
@@ -12,7 +12,7 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub struct Recording {
     /// The answers in the order of their arrival.
-    pub exchanges: Vec<Exchange>,
+    pub replies: Vec<Reply>,
     /// The truth.
     pub moments: Vec<Moment>,
     /// What became of the requests.
@@ -22,7 +22,7 @@ pub struct Recording {
 }
 
 struct Recorder {
-    exchanges: Vec<Exchange>,
+    replies: Vec<Reply>,
     moments: Vec<Moment>,
 }
 
@@ -30,8 +30,8 @@ impl Client for Recorder {
     fn interval(&mut self, _source: u32, _now: RawInstant) -> Span {
         Recording::POLL
     }
-    fn receive(&mut self, exchange: &Exchange) {
-        self.exchanges.push(*exchange);
+    fn receive(&mut self, reply: &Reply) {
+        self.replies.push(*reply);
     }
     fn disrupted(&mut self, _disruption: Disruption, _now: RawInstant) {}
     fn compare(&mut self, moment: &Moment) {
@@ -47,12 +47,12 @@ impl Recording {
 
     /// Lets a world pass and writes down what arrives.
     pub fn of(world: &World) -> Recording {
-        let mut recorder = Recorder { exchanges: Vec::new(), moments: Vec::new() };
+        let mut recorder = Recorder { replies: Vec::new(), moments: Vec::new() };
         let passage = world.run(Recording::GRID, &mut recorder);
         let name = format!("{}.{}", world.scenario().name(), world.seed());
-        let Recorder { exchanges, moments } = recorder;
+        let Recorder { replies, moments } = recorder;
         let description = describe(&name, world, passage, moments.len());
-        Recording { exchanges, moments, passage, description, name }
+        Recording { replies, moments, passage, description, name }
     }
 
     /// Writes `NAME.SEED.packets.csv.gz`, `NAME.SEED.truth.csv.gz` and `NAME.SEED.json` into a folder.
@@ -61,7 +61,7 @@ impl Recording {
     /// The folder does not exist or cannot be written to.
     pub fn write(&self, folder: &Path) -> std::io::Result<()> {
         let mut packets = String::from("t1,t2,t3,t4,server,stratum,root_delay,root_dispersion\n");
-        for e in &self.exchanges {
+        for e in &self.replies {
             let [t1, t2, t3, t4] = e.stamps.map(Decimal);
             let (delay, dispersion) = (Decimal(e.root_delay), Decimal(e.root_dispersion));
             let _ = writeln!(packets, "{t1},{t2},{t3},{t4},{},{},{delay},{dispersion}", e.source, e.stratum);
@@ -135,7 +135,7 @@ mod tests {
 
     /// FNV-1a of every stamp and every truth.
     fn digest(recording: &Recording) -> u64 {
-        let stamps = recording.exchanges.iter().flat_map(|e| e.stamps.map(Span::as_nanos));
+        let stamps = recording.replies.iter().flat_map(|e| e.stamps.map(Span::as_nanos));
         let truths = recording.moments.iter().flat_map(|m| [m.raw.as_nanos(), m.utc.as_nanos()]);
         let bytes = stamps.chain(truths).flat_map(i64::to_le_bytes);
         bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
@@ -155,8 +155,8 @@ mod tests {
         recording.write(folder.path()).unwrap();
         assert_eq!(Trace::names(folder.path()).unwrap(), ["bufferbloat.3"]);
         let trace = Trace::load(folder.path(), "bufferbloat.3").unwrap();
-        assert_eq!(trace.measurements.len(), recording.exchanges.len());
-        for (read, written) in trace.measurements.iter().zip(&recording.exchanges) {
+        assert_eq!(trace.measurements.len(), recording.replies.len());
+        for (read, written) in trace.measurements.iter().zip(&recording.replies) {
             let dispersion = written.root_dispersion;
             assert_eq!(
                 *read,
@@ -167,15 +167,15 @@ mod tests {
         assert!(same && trace.truth.len() == recording.moments.len());
         let text = std::fs::read_to_string(folder.path().join("bufferbloat.3.json")).unwrap();
         let description: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(description["exchanges"], recording.exchanges.len());
+        assert_eq!(description["exchanges"], recording.replies.len());
     }
 
     #[test]
     fn an_outage_leaves_a_gap_and_is_listed() {
         let g = recording("g", 1);
         let seconds = |s: Span| s.as_secs_f64();
-        let inside = |e: &&Exchange| (7210.0..9000.0).contains(&seconds(e.stamps[3]));
-        assert_eq!(g.exchanges.iter().filter(inside).count(), 0);
+        let inside = |e: &&Reply| (7210.0..9000.0).contains(&seconds(e.stamps[3]));
+        assert_eq!(g.replies.iter().filter(inside).count(), 0);
         assert!(
             g.description.contains("\"outages\": [\n    [\n      7200.0,\n      9000.0"),
             "{}",
@@ -192,14 +192,14 @@ mod tests {
             let scenario = Scenario::parse(text).unwrap();
             let world = World::new(&scenario, seed);
             let recording = Recording::of(&world);
-            prop_assert!(recording.exchanges.len() as u64 == recording.passage.answered);
+            prop_assert!(recording.replies.len() as u64 == recording.passage.answered);
             prop_assert!(recording.moments.windows(2).all(|w| w[0].raw < w[1].raw && w[0].utc <= w[1].utc));
             if !scenario.machine.is_empty() {
                 return Ok(());
             }
-            prop_assert!(recording.exchanges.windows(2).all(|w| w[0].stamps[3] <= w[1].stamps[3]));
+            prop_assert!(recording.replies.windows(2).all(|w| w[0].stamps[3] <= w[1].stamps[3]));
             let lies = text.contains("offset =") || text.contains("drift =");
-            for e in recording.exchanges.iter().filter(|_| !lies) {
+            for e in recording.replies.iter().filter(|_| !lies) {
                 let m = e.measurement();
                 let raw = m.at - RawInstant::from_nanos(0);
                 // The truth is known every ten seconds; at 50 ppm it moves by less than 0.5 ms meanwhile.

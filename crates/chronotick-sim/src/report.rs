@@ -4,16 +4,17 @@
 use crate::allan;
 use crate::plot::{Axis, Layer, Plot, Shape, escape};
 use crate::score::{Answer, Regime, Score};
-use crate::trial::Trial;
+use crate::trial::{Row, Trial};
 use chronotick_core::{Levels, State};
 use std::fmt::Write as _;
 
-/// A number of the table: its heading and what that means, how many digits it needs, and how it follows from a trial.
+/// A number of the table: its heading and what that means, how many digits it needs, and how it follows from all trials
+/// of one name.
 struct Column {
     heading: &'static str,
     meaning: &'static str,
     digits: usize,
-    value: fn(&Trial) -> Option<f64>,
+    value: fn(&[Trial]) -> Option<f64>,
 }
 
 /// The columns of the table: heading and meaning.
@@ -27,45 +28,46 @@ pub const COLUMNS: [(&str, &str); TABLE.len()] = {
     columns
 };
 
-const TABLE: [Column; 21] = [
+const TABLE: [Column; 24] = [
+    column("worlds", "how many worlds or traces are pooled", 0, |t| Some(t.len() as f64)),
     column("rms", "error, root of the mean square, µs, after the first 600 s", 1, |t| {
         micros(settled(t).rms)
     }),
     column("p95", "error, 95th percentile, µs", 1, |t| micros(settled(t).p95)),
     column("p99", "error, 99th percentile, µs", 1, |t| micros(settled(t).p99)),
     column("max", "largest error, µs", 1, |t| micros(settled(t).max)),
-    column("cov95", "share of truth inside the 95 % interval", 3, |t| Some(settled(t).coverage[2])),
     column("half95", "median half-width of the 95 % interval, µs", 1, |t| micros(settled(t).half_width[2])),
-    column("steady", "coverage while nothing special happens", 3, |t| coverage(t, Regime::Steady)),
-    column("changing", "coverage after a change of clock, path or source", 3, |t| {
-        coverage(t, Regime::Changing)
-    }),
-    column("holdover", "coverage without any answers", 3, |t| coverage(t, Regime::Holdover)),
-    column("recovery", "coverage within 600 s after a holdover", 3, |t| coverage(t, Regime::Recovery)),
-    column("bound", "share of truth inside the bound, of all answers", 4, bounded),
+    column("cov95", "share of truth inside the 95 % interval", 3, |t| Some(settled(t).coverage[2])),
+    column("steady", "the same while nothing special happens", 3, |t| coverage(t, Regime::Steady)),
+    column("changing", "after a change of clock, path or source", 3, |t| coverage(t, Regime::Changing)),
+    column("holdover", "without any answers", 3, |t| coverage(t, Regime::Holdover)),
+    column("recovery", "within 600 s after a holdover", 3, |t| coverage(t, Regime::Recovery)),
+    column("start", "within the first 600 s", 3, |t| coverage(t, Regime::Start)),
+    column("start rms", "error within the first 600 s, µs", 0, |t| error(t, Regime::Start)),
+    column("hold rms", "error without any answers, µs", 0, |t| error(t, Regime::Holdover)),
+    column("bound", "share of truth inside the bound", 4, |t| share(t, |row| Some(row.bounded))),
     column("bound µs", "median half-width of the bound, µs", 0, |t| {
-        micros(median(t.rows.iter().map(|r| r.bound)))
+        micros(median(rows(t).map(|r| r.bound)))
     }),
-    column("start rms", "error within the first 600 s, µs", 0, |t| micros(start(t).rms)),
-    column("start cov", "coverage within the first 600 s", 3, |t| Some(start(t).coverage[2])),
-    column("<50 ms", "seconds until the bound is below 50 ms", 0, |t| {
-        t.useful.first()?.1.map(|s| s.as_secs_f64())
+    column("<50 ms", "seconds until the bound is below 50 ms, at worst", 0, |t| useful(t, 0)),
+    column("<5 ms", "seconds until the bound is below 5 ms, at worst", 0, |t| useful(t, 1)),
+    column("synced", "share of the time in the state synced", 3, |t| {
+        share(t, |row| Some(row.state == State::Synced))
     }),
-    column("<5 ms", "seconds until the bound is below 5 ms", 0, |t| {
-        t.useful.get(1)?.1.map(|s| s.as_secs_f64())
-    }),
-    column("synced", "share of the answers in the state synced", 3, synced),
-    column("harm", "share of answers worse than the system clock", 4, Trial::harm),
+    column("harm", "share of the time when the system clock was nearer to the truth", 4, harm),
     column("hold-last", "error of believing the newest packet, rms, µs", 0, |t| rival(t, "hold-last")),
     column("median", "error of the low-delay median, rms, µs", 0, |t| rival(t, "low-delay median")),
     column("line", "error of a regression, rms, µs", 0, |t| rival(t, "regression")),
+    column("chrony", "error of chrony on the same packets, where recorded, rms, µs", 1, |t| {
+        rival(t, "chrony")
+    }),
 ];
 
 const fn column(
     heading: &'static str,
     meaning: &'static str,
     digits: usize,
-    value: fn(&Trial) -> Option<f64>,
+    value: fn(&[Trial]) -> Option<f64>,
 ) -> Column {
     Column { heading, meaning, digits, value }
 }
@@ -74,39 +76,52 @@ fn micros(seconds: f64) -> Option<f64> {
     Some(seconds * 1e6)
 }
 
-fn settled(trial: &Trial) -> Score {
-    Score::of(trial.settled())
+fn rows(trials: &[Trial]) -> impl Iterator<Item = &Row> {
+    trials.iter().flat_map(|trial| &trial.rows)
 }
 
-fn start(trial: &Trial) -> Score {
-    of_regime(trial, Regime::Start)
+fn settled(trials: &[Trial]) -> Score {
+    Score::of(trials.iter().flat_map(Trial::settled))
 }
 
-fn of_regime(trial: &Trial, regime: Regime) -> Score {
-    Score::of(trial.rows.iter().map(|row| &row.answer).filter(|a| a.regime == regime))
+fn of_regime(trials: &[Trial], regime: Regime) -> Score {
+    Score::of(rows(trials).map(|row| &row.answer).filter(|a| a.regime == regime))
 }
 
-fn coverage(trial: &Trial, regime: Regime) -> Option<f64> {
-    let score = of_regime(trial, regime);
+fn coverage(trials: &[Trial], regime: Regime) -> Option<f64> {
+    let score = of_regime(trials, regime);
     (score.count > 0).then_some(score.coverage[2])
 }
 
-fn share(trial: &Trial, which: impl Fn(&crate::trial::Row) -> bool) -> Option<f64> {
-    let count = trial.rows.iter().filter(|row| which(row)).count();
-    (!trial.rows.is_empty()).then(|| count as f64 / trial.rows.len() as f64)
+fn error(trials: &[Trial], regime: Regime) -> Option<f64> {
+    let score = of_regime(trials, regime);
+    (score.count > 0).then_some(score.rms * 1e6)
 }
 
-fn bounded(trial: &Trial) -> Option<f64> {
-    share(trial, |row| row.bounded)
+/// The share of the rows that have it, of those for which it is known.
+fn share(trials: &[Trial], has: impl Fn(&Row) -> Option<bool>) -> Option<f64> {
+    let (mut count, mut all) = (0, 0);
+    for has in rows(trials).filter_map(has) {
+        count += usize::from(has);
+        all += 1;
+    }
+    (all > 0).then(|| f64::from(count as u32) / f64::from(all))
 }
 
-fn synced(trial: &Trial) -> Option<f64> {
-    share(trial, |row| row.state == State::Synced)
+fn harm(trials: &[Trial]) -> Option<f64> {
+    share(trials, |row| Some(row.answer.error.abs() > row.system_error?.abs()))
 }
 
-fn rival(trial: &Trial, name: &str) -> Option<f64> {
-    let rival = trial.rivals.iter().find(|r| r.name == name)?;
-    micros(Score::of(rival.answers.iter().filter(|a| a.regime != Regime::Start)).rms)
+fn rival(trials: &[Trial], name: &str) -> Option<f64> {
+    let named = trials.iter().flat_map(|trial| &trial.rivals).filter(|rival| rival.name == name);
+    let score = Score::of(named.flat_map(|rival| &rival.answers).filter(|a| a.regime != Regime::Start));
+    (score.count > 0).then_some(score.rms * 1e6)
+}
+
+/// The longest time that any of the trials needed; none if one never got there.
+fn useful(trials: &[Trial], which: usize) -> Option<f64> {
+    let first = |trial: &Trial| trial.useful.get(which)?.1.map(|s| s.as_secs_f64());
+    trials.iter().map(first).reduce(|a, b| Some(a?.max(b?)))?
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -115,58 +130,68 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The table as text, one line for each trial.
+/// Trials of the same name belong together; a table has one line for them.
+fn groups(trials: &[Trial]) -> impl Iterator<Item = &[Trial]> {
+    trials.chunk_by(|a, b| a.name == b.name)
+}
+
+/// The table as text, one line for each name.
 pub fn table(trials: &[Trial]) -> String {
     let first = trials.iter().map(|t| t.name.len()).max().unwrap_or(0).max(5);
-    let mut out = format!("{:first$}", "trial");
+    let mut out = format!("{:first$}", "");
     for column in &TABLE {
         let _ = write!(out, " {:>9}", column.heading);
     }
     out.push('\n');
-    for trial in trials {
-        let _ = write!(out, "{:first$}", trial.name);
+    for group in groups(trials) {
+        let _ = write!(out, "{:first$}", group[0].name);
         for column in &TABLE {
-            let _ = write!(out, " {:>9}", cell(column, trial));
+            let _ = write!(out, " {:>9}", cell(column, group));
         }
         out.push('\n');
     }
     out
 }
 
-fn cell(column: &Column, trial: &Trial) -> String {
-    match (column.value)(trial) {
+fn cell(column: &Column, group: &[Trial]) -> String {
+    match (column.value)(group) {
         Some(value) if value.is_finite() => format!("{value:.*}", column.digits),
         _ => "-".into(),
     }
 }
 
-/// The table as JSON: an array of objects with the same names as the text; what does not apply is `null`.
+/// The table as JSON: an array of objects with the same names as the text, `null` where something does not apply; and
+/// the errors of predictions by how far they looked ahead.
 pub fn json(trials: &[Trial]) -> serde_json::Value {
-    let object = |trial: &Trial| {
+    let object = |group: &[Trial]| {
         let mut object = serde_json::Map::new();
-        object.insert("trial".into(), trial.name.clone().into());
+        object.insert("name".into(), group[0].name.clone().into());
         for column in &TABLE {
-            object.insert(column.heading.into(), (column.value)(trial).into());
+            object.insert(column.heading.into(), (column.value)(group).into());
         }
+        let predictions = horizons(group).into_iter().map(|h| {
+            serde_json::json!({ "ahead_s": h.ahead, "rms": h.rms, "sigma": h.sigma, "cov95": h.coverage })
+        });
+        object.insert("predictions".into(), predictions.collect());
         serde_json::Value::Object(object)
     };
-    trials.iter().map(object).collect()
+    groups(trials).map(object).collect()
 }
 
-/// One page with the table and, for each trial, plots of the error over time, by horizon, of the coverage and of the
-/// Allan deviation. It needs nothing else to be shown.
+/// One page with the table and, for each name, plots of the first trial's error over time and Allan deviation, and of
+/// the error by horizon and the coverage of all. It needs nothing else to be shown.
 pub fn html(trials: &[Trial]) -> String {
     let mut out = String::from(HEAD);
-    out.push_str("<table><thead><tr><th>trial</th>");
+    out.push_str("<table><thead><tr><th></th>");
     for column in &TABLE {
         let _ = write!(out, "<th title=\"{}\">{}</th>", escape(column.meaning), escape(column.heading));
     }
     out.push_str("</tr></thead><tbody>\n");
-    for trial in trials {
-        let name = escape(&trial.name);
+    for group in groups(trials) {
+        let name = escape(&group[0].name);
         let _ = write!(out, "<tr><th><a href=\"#{name}\">{name}</a></th>");
         for column in &TABLE {
-            let _ = write!(out, "<td>{}</td>", cell(column, trial));
+            let _ = write!(out, "<td>{}</td>", cell(column, group));
         }
         out.push_str("</tr>\n");
     }
@@ -175,10 +200,11 @@ pub fn html(trials: &[Trial]) -> String {
         let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", escape(column.heading), escape(column.meaning));
     }
     out.push_str("</dl>\n");
-    for trial in trials {
-        let name = escape(&trial.name);
-        let _ = writeln!(out, "<section id=\"{name}\"><h2>{name}</h2><p>{}</p>", escape(&trial.what));
-        for plot in [errors(trial), horizons(trial), coverages(trial), deviations(trial)] {
+    for group in groups(trials) {
+        let (name, what) = (escape(&group[0].name), escape(&group[0].what));
+        let _ = writeln!(out, "<section id=\"{name}\"><h2>{name}</h2><p>{what}</p>");
+        for plot in [error_plot(&group[0]), horizon_plot(group), coverage_plot(group), allan_plot(&group[0])]
+        {
             out.push_str(&plot.svg());
         }
         out.push_str("</section>\n");
@@ -204,7 +230,7 @@ fn half_width(answer: &Answer) -> f64 {
 /// Columns of pixels worth telling apart.
 const BINS: usize = 600;
 
-fn errors(trial: &Trial) -> Plot {
+fn error_plot(trial: &Trial) -> Plot {
     let answers: Vec<&Answer> = trial.rows.iter().map(|row| &row.answer).collect();
     let (mut line, mut band) = (Vec::new(), Vec::new());
     for bin in answers.chunks(answers.len().div_ceil(BINS).max(1)) {
@@ -241,29 +267,52 @@ fn stretches(answers: &[&Answer], regime: Regime) -> Vec<(f64, f64)> {
     answers.chunk_by(|a, b| a.regime == b.regime).filter_map(of_one).collect()
 }
 
-fn horizons(trial: &Trial) -> Plot {
-    let judged = trial.forecasts.iter().filter(|f| !f.errors.is_empty());
-    let rms = |errors: &[f64]| (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt();
-    let error: Vec<(f64, f64)> =
-        judged.clone().map(|f| (f.horizon.as_secs_f64(), rms(&f.errors) * 1e6)).collect();
-    let claimed: Vec<(f64, f64)> = judged
-        .map(|f| (f.horizon.as_secs_f64(), median(f.half_widths.iter().copied()) / 1.96 * 1e6))
-        .collect();
+/// How good predictions were that looked this far ahead.
+struct Horizon {
+    /// In seconds.
+    ahead: f64,
+    /// Error, µs.
+    rms: f64,
+    /// What was stated, median, µs.
+    sigma: f64,
+    /// Share of truth inside the stated 95 % interval.
+    coverage: f64,
+}
+
+fn horizons(group: &[Trial]) -> Vec<Horizon> {
+    let of_one = |i: usize| {
+        let forecasts = || group.iter().filter_map(move |trial| trial.forecasts.get(i));
+        let errors = || forecasts().flat_map(|f| &f.errors);
+        let count = errors().count() as f64;
+        Horizon {
+            ahead: forecasts().next().map_or(0.0, |f| f.horizon.as_secs_f64()),
+            rms: (errors().map(|e| e * e).sum::<f64>() / count).sqrt() * 1e6,
+            sigma: median(forecasts().flat_map(|f| f.half_widths.iter().copied())) / 1.96 * 1e6,
+            coverage: forecasts().map(|f| f.covered).sum::<usize>() as f64 / count,
+        }
+    };
+    (0..group[0].forecasts.len()).map(of_one).filter(|h| h.rms.is_finite()).collect()
+}
+
+fn horizon_plot(group: &[Trial]) -> Plot {
+    let horizons = horizons(group);
+    let error: Vec<(f64, f64)> = horizons.iter().map(|h| (h.ahead, h.rms)).collect();
+    let stated: Vec<(f64, f64)> = horizons.iter().map(|h| (h.ahead, h.sigma)).collect();
     Plot {
         title: "Error of predictions by how far they look ahead".into(),
         x: Axis::decades("seconds ahead", error.iter().map(|p| p.0)),
-        y: Axis::decades("µs", error.iter().chain(&claimed).map(|p| p.1)),
+        y: Axis::decades("µs", error.iter().chain(&stated).map(|p| p.1)),
         layers: vec![
             layer("rms", 1, Shape::Line(error)),
-            layer("stated sigma, median", 2, Shape::Line(claimed)),
+            layer("stated sigma, median", 2, Shape::Line(stated)),
         ],
     }
 }
 
-fn coverages(trial: &Trial) -> Plot {
+fn coverage_plot(group: &[Trial]) -> Plot {
     let mut layers = vec![layer("", 0, Shape::Line(vec![(0.0, 0.0), (1.0, 1.0)]))];
     for (colour, regime) in Regime::ALL.into_iter().enumerate() {
-        let score = of_regime(trial, regime);
+        let score = of_regime(group, regime);
         if score.count > 0 {
             let points = Levels::PROBABILITIES.into_iter().zip(score.coverage).collect();
             layers.push(layer(format!("{regime:?}").to_lowercase(), colour + 1, Shape::Line(points)));
@@ -277,9 +326,9 @@ fn coverages(trial: &Trial) -> Plot {
     }
 }
 
-fn deviations(trial: &Trial) -> Plot {
+fn allan_plot(trial: &Trial) -> Plot {
     let settled = || trial.rows.iter().filter(|row| row.answer.regime != Regime::Start);
-    let curve = |value: fn(&crate::trial::Row) -> f64| {
+    let curve = |value: fn(&Row) -> f64| {
         let phase: Vec<f64> = settled().map(value).collect();
         allan::curve(&phase, 10.0)
     };
@@ -305,6 +354,7 @@ mod tests {
         let (table, json, page) = (table(&trials), json(&trials), html(&trials));
         let cells: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(cells.len(), COLUMNS.len() + 1);
+        assert_eq!(json[0]["predictions"][0]["ahead_s"], 10.0);
         for ((heading, _), cell) in COLUMNS.iter().zip(&cells[1..]) {
             let digits = cell.split_once('.').map_or(0, |(_, fraction)| fraction.len());
             match json[0][heading].as_f64() {

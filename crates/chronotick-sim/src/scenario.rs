@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// A world to be simulated, as its file describes it.
+/// A world to be simulated, as its file describes it. `scenarios/README.md` explains all keys.
 ///
 /// ```
 /// use chronotick_sim::Scenario;
@@ -94,6 +94,14 @@ pub enum ScenarioError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// The file can be read, but is not a scenario.
+    #[error("{}: {cause}", path.display())]
+    InFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: Box<ScenarioError>,
+    },
     /// There is no built-in scenario of this name.
     #[error("scenario {name:?} is not a file and not built in; built in are: {}", Scenario::BUILT_IN.map(|(n, _)| n).join(" "))]
     Unknown {
@@ -144,7 +152,7 @@ impl Scenario {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
             .map_err(|cause| ScenarioError::Unreadable { path: path.into(), cause })?;
-        Scenario::parse(&text)
+        Scenario::parse(&text).map_err(|e| ScenarioError::InFile { path: path.into(), cause: Box::new(e) })
     }
 
     /// The built-in scenario of this name.
@@ -336,10 +344,22 @@ mod tests {
     }
 
     #[test]
+    fn the_explained_example_is_a_scenario_and_shows_the_defaults() {
+        let page = include_str!("../scenarios/README.md");
+        let text = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let example = Scenario::parse(text).unwrap_or_else(|e| panic!("{e}"));
+        let shown = Oscillator { steps: Vec::new(), ..example.oscillator };
+        assert_eq!(shown, Oscillator::default());
+        assert_eq!((example.episodes.len(), example.machine.len(), example.temperatures.len()), (3, 4, 3));
+    }
+
+    #[test]
     fn every_file_is_built_in_under_its_own_name_and_readable() {
         let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))
             .unwrap()
-            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .filter_map(|entry| {
+                entry.unwrap().file_name().to_string_lossy().strip_suffix(".toml").map(str::to_owned)
+            })
             .collect();
         let mut names: Vec<&str> = Scenario::BUILT_IN.iter().map(|(name, _)| *name).collect();
         files.sort();

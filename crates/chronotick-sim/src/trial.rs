@@ -2,7 +2,7 @@
 //! kept beside the truth.
 
 use crate::baseline::{self, Baseline};
-use crate::network::Exchange;
+use crate::network::Reply;
 use crate::scenario::Scenario;
 use crate::score::{self, Answer, Regime};
 use crate::ticks;
@@ -16,11 +16,13 @@ use std::collections::{BTreeMap, VecDeque};
 /// Everything that the engine and the yardsticks said in a world, beside the truth.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// Name of the scenario or trace, with the seed.
+    /// Name of the scenario or trace.
     pub name: String,
+    /// The seed of a simulated world.
+    pub seed: Option<u64>,
     /// What happens in it, in words.
     pub what: String,
-    /// What the engine said: every second for the first 600 s, then every ten seconds.
+    /// What the engine said, at every row of the truth; simulated, every ten seconds.
     pub rows: Vec<Row>,
     /// What the yardsticks said at the same instants.
     pub rivals: Vec<Rival>,
@@ -102,8 +104,17 @@ impl Trial {
             .collect();
         let mut contest = Contest::new(engine, sources);
         let passage = world.run(Span::from_secs(1), &mut contest);
-        let name = format!("{}.{seed}", scenario.name());
-        contest.finish(name, scenario.what().into(), &world.changes(), passage)
+        let (rows, rivals) = contest.labelled(&world.changes());
+        Trial {
+            name: scenario.name().into(),
+            seed: Some(seed),
+            what: scenario.what().into(),
+            rows,
+            rivals,
+            forecasts: contest.forecasts,
+            useful: contest.useful,
+            passage,
+        }
     }
 
     /// Replays a recorded trace through the engine. When paths or sources changed is not known: the regimes know the
@@ -118,23 +129,26 @@ impl Trial {
             }
             contest.judge(*truth, None);
         }
-        contest.finish(trace.name.clone(), "recorded".into(), &[], Passage::default())
+        let (rows, mut rivals) = contest.labelled(&[]);
+        let chrony = score::chrony(trace);
+        if !chrony.is_empty() {
+            rivals.push(Rival { name: "chrony", answers: chrony });
+        }
+        Trial {
+            name: trace.name.clone(),
+            seed: None,
+            what: "recorded".into(),
+            rows,
+            rivals,
+            forecasts: contest.forecasts,
+            useful: contest.useful,
+            passage: Passage::default(),
+        }
     }
 
     /// The answers after the first 600 s.
     pub fn settled(&self) -> impl Iterator<Item = &Answer> {
         self.rows.iter().map(|row| &row.answer).filter(|answer| answer.regime != Regime::Start)
-    }
-
-    /// Share of the answers that were further from the truth than the system clock was; `None` without a system clock.
-    pub fn harm(&self) -> Option<f64> {
-        let compared: Vec<bool> = self
-            .rows
-            .iter()
-            .filter_map(|row| Some(row.answer.error.abs() > row.system_error?.abs()))
-            .collect();
-        let harmed = compared.iter().filter(|harmed| **harmed).count();
-        (!compared.is_empty()).then(|| harmed as f64 / compared.len() as f64)
     }
 }
 
@@ -158,8 +172,8 @@ impl Client for Contest {
         self.engine.poll_interval(now)
     }
 
-    fn receive(&mut self, exchange: &Exchange) {
-        self.measure(&exchange.measurement());
+    fn receive(&mut self, reply: &Reply) {
+        self.measure(&reply.measurement());
     }
 
     fn disrupted(&mut self, disruption: Disruption, now: RawInstant) {
@@ -207,8 +221,15 @@ impl Contest {
 
     fn judge(&mut self, truth: Truth, system_error: Option<f64>) {
         let solution = self.engine.solution(truth.raw);
-        let seconds = (truth.raw - RawInstant::from_nanos(0)).as_nanos() / 1_000_000_000;
-        if seconds > START && seconds % 10 != 0 {
+        let since_start = truth.raw - RawInstant::from_nanos(0);
+        let reading = solution.reading(truth.raw);
+        for (width, first) in &mut self.useful {
+            if first.is_none() && reading.half_width() < *width {
+                *first = Some(since_start);
+            }
+        }
+        let seconds = since_start.as_nanos() / 1_000_000_000;
+        if seconds % 10 != 0 {
             return;
         }
         let index = self.trace.truth.len();
@@ -223,13 +244,7 @@ impl Contest {
         if solution.early == Span::MAX {
             return;
         }
-        let reading = solution.reading(truth.raw);
         self.rows.push((index, row(truth, &reading, system_error)));
-        for (width, first) in &mut self.useful {
-            if first.is_none() && reading.half_width() < *width {
-                *first = Some(truth.raw - RawInstant::from_nanos(0));
-            }
-        }
         if seconds > START {
             self.look_back(truth, &solution);
             if seconds % FORECAST_EVERY == 0 {
@@ -259,23 +274,16 @@ impl Contest {
         }
     }
 
-    fn finish(self, name: String, what: String, changes: &[RawInstant], passage: Passage) -> Trial {
+    /// All answers, each with its regime.
+    fn labelled(&self, changes: &[RawInstant]) -> (Vec<Row>, Vec<Rival>) {
         let regimes = regimes(&self.trace, changes);
-        let labelled = |(index, a): (usize, Answer)| Answer { regime: regimes[index], ..a };
-        let rows = self.rows.into_iter().map(|(i, row)| Row { answer: labelled((i, row.answer)), ..row });
-        let rivals = self.baselines.iter().zip(self.rivals).map(|(baseline, answers)| Rival {
+        let label = |&(index, a): &(usize, Answer)| Answer { regime: regimes[index], ..a };
+        let row = |(index, row): &(usize, Row)| Row { answer: label(&(*index, row.answer)), ..*row };
+        let rivals = self.baselines.iter().zip(&self.rivals).map(|(baseline, answers)| Rival {
             name: baseline.name(),
-            answers: answers.into_iter().map(labelled).collect(),
+            answers: answers.iter().map(label).collect(),
         });
-        Trial {
-            name,
-            what,
-            rows: rows.collect(),
-            rivals: rivals.collect(),
-            forecasts: self.forecasts,
-            useful: self.useful,
-            passage,
-        }
+        (self.rows.iter().map(row).collect(), rivals.collect())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::episode::Course;
 use crate::machine::Machine;
-use crate::network::{Exchange, Path};
+use crate::network::{Path, Reply};
 use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::trace::EPOCH;
@@ -19,7 +19,7 @@ pub trait Client {
     /// How long to wait before asking this source again; only asked where the scenario has no `poll`.
     fn interval(&mut self, source: u32, now: RawInstant) -> Span;
     /// An answer has arrived; now is its last stamp.
-    fn receive(&mut self, exchange: &Exchange);
+    fn receive(&mut self, reply: &Reply);
     /// The operating system reports a disturbance of the machine's clocks.
     fn disrupted(&mut self, disruption: Disruption, now: RawInstant);
     /// Another step of the raw clock has passed; this is what is true.
@@ -156,7 +156,7 @@ impl World {
 #[derive(Clone, Copy, Debug)]
 enum Happens {
     Poll { source: usize },
-    Arrival { request: u64, exchange: Exchange },
+    Arrival { request: u64, reply: Reply },
     Notice(Disruption),
     Step { raw: RawInstant },
 }
@@ -246,15 +246,15 @@ impl<'a> Run<'a> {
                 self.agenda.plan(now + Span::from_secs_f64(wait), Happens::Poll { source });
             }
             // RFC 5905 §8: an answer must belong to the newest request, and does so only once.
-            Happens::Arrival { request, exchange } => {
-                let awaited = &mut self.awaited[exchange.source as usize];
+            Happens::Arrival { request, reply } => {
+                let awaited = &mut self.awaited[reply.source as usize];
                 if awake > now || *awaited != Some(request) {
                     self.passage.stale += 1;
                     return;
                 }
                 *awaited = None;
                 self.passage.answered += 1;
-                client.receive(&Exchange { stamps: with_arrival(exchange.stamps, raw), ..exchange });
+                client.receive(&Reply { stamps: with_arrival(reply.stamps, raw), ..reply });
             }
             Happens::Notice(disruption) => client.disrupted(disruption, raw),
             Happens::Step { raw: mark } => {
@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
         self.awaited[source] = Some(request);
         let path = &mut self.paths[source];
         let Some(journey) = path.send(now, &self.world.courses) else { return };
-        let exchange = Exchange {
+        let reply = Reply {
             source: source as u32,
             stamps: [since_start(raw), journey.t2, journey.t3, Span::ZERO],
             stratum: path.sources.stratum,
@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
             root_dispersion: Span::from_secs_f64(path.sources.root_dispersion.0),
         };
         for at in std::iter::once(journey.arrival).chain(journey.copy) {
-            self.agenda.plan(at, Happens::Arrival { request, exchange });
+            self.agenda.plan(at, Happens::Arrival { request, reply });
         }
     }
 }

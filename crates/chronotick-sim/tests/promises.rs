@@ -1,0 +1,84 @@
+//! What the engine promises, kept in worlds where the truth is known. One test for each promise.
+
+use chronotick_core::{Span, State};
+use chronotick_sim::score::{Regime, Score};
+use chronotick_sim::{Row, Scenario, Trial};
+
+fn trial(name: &str, seed: u64) -> Trial {
+    Trial::simulate(&Scenario::built_in(name).unwrap(), seed)
+}
+
+fn settled(trial: &Trial) -> Score {
+    Score::of(trial.settled())
+}
+
+fn seconds(row: &Row) -> i64 {
+    row.answer.raw.as_nanos() / 1_000_000_000
+}
+
+/// "The bound contains truth unless half of the sources or more lie": whatever liars, queues, detours and outages do.
+#[test]
+fn truth_is_inside_the_bound() {
+    for name in ["d", "liar-1-of-3", "liars-agree", "bufferbloat", "mobile", "flapping"] {
+        let trial = trial(name, 11);
+        let outside: Vec<i64> = trial.rows.iter().filter(|row| !row.bounded).map(seconds).collect();
+        assert!(outside.is_empty(), "{name}: outside at {outside:?} s");
+    }
+}
+
+/// Liars in the minority do not pull the estimate out of what the honest sources allow.
+#[test]
+fn a_minority_of_liars_is_not_followed() {
+    for (name, limit) in [("d", 100e-6), ("liars-2-of-5", 1e-3), ("liars-agree", 1e-3), ("smear", 1e-3)] {
+        let score = settled(&trial(name, 12));
+        assert!(score.p99 < limit, "{name}: {score}");
+    }
+}
+
+/// Unknown is never healthy: without answers the state falls to holdover, and the bound grows until they are back.
+#[test]
+fn an_outage_is_holdover_with_a_growing_bound() {
+    let trial = trial("g", 13);
+    let during: Vec<&Row> = trial.rows.iter().filter(|r| (7520..8990).contains(&seconds(r))).collect();
+    assert!(during.iter().all(|row| row.state == State::Holdover && row.answer.regime == Regime::Holdover));
+    assert!(during.windows(2).all(|w| w[0].bound <= w[1].bound));
+    let after = trial.rows.iter().find(|r| seconds(r) >= 9100).unwrap();
+    assert_eq!(after.state, State::Synced);
+}
+
+/// Nobody who sets or slews the system clock disturbs corrected time.
+#[test]
+fn a_misled_system_clock_changes_nothing() {
+    let trial = trial("misled-host", 14);
+    let worst = trial.rows.iter().filter_map(|r| r.system_error).fold(0.0, |a: f64, e| a.max(e.abs()));
+    assert!(worst > 0.7 && settled(&trial).max < 1e-3);
+}
+
+/// After a suspend time is measured anew, and the first answer thereafter is as honest as any.
+#[test]
+fn a_suspend_is_survived() {
+    let trial = trial("laptop", 15);
+    let woken: Vec<&Row> = trial.rows.iter().filter(|r| (5420..6000).contains(&seconds(r))).collect();
+    assert!(!woken.is_empty() && woken.iter().all(|r| r.bounded && r.answer.error.abs() < 20e-3));
+}
+
+/// A reading is useful within seconds of the start.
+#[test]
+fn the_first_seconds_are_useful() {
+    let trial = trial("other-daemon", 16);
+    assert_eq!(trial.useful[0].0, Span::from_millis(50));
+    assert!(trial.useful[0].1.unwrap() <= Span::from_secs(2), "{:?}", trial.useful);
+}
+
+/// Corrected time is not worse than a system clock that somebody else keeps to half a millisecond.
+#[test]
+fn a_good_system_clock_is_not_made_worse() {
+    let trial = trial("other-daemon", 17);
+    let rms = |errors: &mut dyn Iterator<Item = f64>| {
+        let squares: Vec<f64> = errors.map(|e| e * e).collect();
+        (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
+    };
+    let ours = rms(&mut trial.rows.iter().map(|r| r.answer.error));
+    let host = rms(&mut trial.rows.iter().filter_map(|r| r.system_error));
+    assert!(ours < host, "{ours} against {host}");
+}
