@@ -86,6 +86,12 @@ pub enum Command {
     /// Check, show or write the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Let the engine live through simulated worlds and score it against their truth.
+    Simulate(Simulate),
+    /// Replay recorded exchanges through the engine, and score it where the truth lies beside them.
+    Replay(Replay),
+    /// Score everything at once: all built-in worlds, and every trace of the folders that are named.
+    Score(Score),
     /// A simulated clock and four servers on loopback, one of them lying: estimate, bound and truth side by side.
     Demo(Demo),
 }
@@ -124,6 +130,57 @@ pub enum ConfigCommand {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// Which worlds.
+#[derive(Args, Debug)]
+pub struct Simulate {
+    /// Names of built-in scenarios, or TOML files; all built-in ones without any.
+    #[arg(value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
+    /// How many different worlds to make of each scenario.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub seeds: u64,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Write a self-contained page with plots.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+}
+
+/// Which recordings.
+#[derive(Args, Debug)]
+pub struct Replay {
+    /// Packets files, gzipped or not, or their paths without `.packets.csv`.
+    #[arg(value_name = "TRACE", required = true)]
+    pub traces: Vec<PathBuf>,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Write `raw,correction,sd` at every 10 s of the raw clock, each from what had arrived by then.
+    #[arg(long, value_name = "OUT.csv")]
+    pub ticks: Option<PathBuf>,
+    /// Write a self-contained page with plots.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+}
+
+/// What to score.
+#[derive(Args, Debug)]
+pub struct Score {
+    /// Folders of traces.
+    #[arg(value_name = "FOLDER")]
+    pub folders: Vec<PathBuf>,
+    /// How many different worlds to make of each built-in scenario.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub seeds: u64,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Write a self-contained page with plots.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
 }
 
 /// How the demonstration runs.

@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 answered and synced (or done), 1 failed, 2 wrong usage, 3 answered but not synced.
 
+mod accuracy;
 pub mod args;
 mod config;
 mod log;
@@ -36,6 +37,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         }
         Some(Command::Tracking { json }) => view(&arguments, *json, |s, _| views::tracking(s)),
         Some(Command::Explain { json }) => view(&arguments, *json, views::explain),
+        Some(Command::Simulate(options)) => accuracy::simulate(options),
+        Some(Command::Replay(options)) => accuracy::replay(options),
+        Some(Command::Score(options)) => accuracy::score(options),
         Some(Command::Demo(options)) => crate::demo::execute(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Run) | None => run::daemon(&arguments),
     };

@@ -1,0 +1,101 @@
+//! `chronotick simulate | replay | score`: the engine against known truth, as a table, as JSON, and as a page with
+//! plots. The error of an answer is estimate − truth.
+
+use super::Failure;
+use super::args::{Replay, Score, Simulate};
+use chronotick_core::Span;
+use chronotick_sim::trace::Trace;
+use chronotick_sim::{Scenario, Trial, report, ticks};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Ticks are written this often on the raw clock.
+const TICK: Span = Span::from_secs(10);
+
+pub(super) fn simulate(options: &Simulate) -> Result<ExitCode, Failure> {
+    let scenarios = if options.scenarios.is_empty() {
+        built_in()?
+    } else {
+        options.scenarios.iter().map(|name| scenario(name)).collect::<Result<_, _>>()?
+    };
+    let trials = live(&scenarios, options.seeds);
+    show(&trials, options.json, options.report.as_deref())
+}
+
+pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
+    let traces: Vec<Trace> = options.traces.iter().map(|path| Trace::open(path)).collect::<Result<_, _>>()?;
+    if let Some(path) = &options.ticks {
+        let [trace] = &traces[..] else {
+            return Err("--ticks writes the ticks of one trace: name one".into());
+        };
+        let written = write_ticks(trace, path).map_err(|e| format!("{}: {e}", path.display()))?;
+        eprintln!("chronotick: wrote {written} ticks of {} to {}", trace.name, path.display());
+    }
+    let (judged, blind): (Vec<_>, Vec<_>) = traces.iter().partition(|trace| !trace.truth.is_empty());
+    for trace in &blind {
+        eprintln!("chronotick: {} has no truth beside it ({0}.truth.csv): nothing to score", trace.name);
+    }
+    let trials: Vec<Trial> = judged.into_iter().map(Trial::replay).collect();
+    if trials.is_empty() && !options.json {
+        return Ok(ExitCode::SUCCESS);
+    }
+    show(&trials, options.json, options.report.as_deref())
+}
+
+pub(super) fn score(options: &Score) -> Result<ExitCode, Failure> {
+    let mut trials = live(&built_in()?, options.seeds);
+    for folder in &options.folders {
+        for name in Trace::names(folder)? {
+            trials.push(Trial::replay(&Trace::load(folder, &name)?));
+        }
+    }
+    show(&trials, options.json, options.report.as_deref())
+}
+
+fn built_in() -> Result<Vec<Scenario>, Failure> {
+    Scenario::BUILT_IN.iter().map(|(name, _)| Ok(Scenario::built_in(name)?)).collect()
+}
+
+/// A file if it looks like one, or a built-in scenario.
+fn scenario(name: &str) -> Result<Scenario, Failure> {
+    let is_file = name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR);
+    Ok(if is_file { Scenario::load(name)? } else { Scenario::built_in(name)? })
+}
+
+fn live(scenarios: &[Scenario], seeds: u64) -> Vec<Trial> {
+    let worlds = scenarios.iter().flat_map(|scenario| (1..=seeds).map(move |seed| (scenario, seed)));
+    worlds.map(|(scenario, seed)| Trial::simulate(scenario, seed)).collect()
+}
+
+fn write_ticks(trace: &Trace, path: &Path) -> std::io::Result<usize> {
+    let mut file = BufWriter::new(File::create(path)?);
+    writeln!(file, "raw,correction,sd")?;
+    let ticks = ticks(trace, TICK);
+    for tick in &ticks {
+        let seconds = |nanos: i64| {
+            let sign = if nanos < 0 { "-" } else { "" };
+            let nanos = nanos.unsigned_abs();
+            format!("{sign}{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
+        };
+        let [raw, correction, sigma] =
+            [tick.raw.as_nanos(), tick.correction.as_nanos(), tick.sigma.as_nanos()].map(seconds);
+        writeln!(file, "{raw},{correction},{sigma}")?;
+    }
+    file.flush()?;
+    Ok(ticks.len())
+}
+
+fn show(trials: &[Trial], json: bool, page: Option<&Path>) -> Result<ExitCode, Failure> {
+    if json {
+        println!("{}", report::json(trials));
+    } else {
+        print!("{}", report::table(trials));
+    }
+    if let Some(path) = page {
+        std::fs::write(path, report::html(trials)).map_err(|e| format!("{}: {e}", path.display()))?;
+        eprintln!("chronotick: wrote {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
