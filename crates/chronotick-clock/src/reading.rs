@@ -143,6 +143,33 @@ impl Reading {
         Span::from_nanos((self.sigma.as_nanos() as f64 * self.levels.multiplier(level)).ceil() as i64)
     }
 
+    /// Probability, under the calibrated distribution, that truth lies within `limit` of `estimate`: the inverse of
+    /// [`interval`](Reading::interval). It is 0 unless the state is [`Synced`](State::Synced) or
+    /// [`Holdover`](State::Holdover), because nothing stands behind the spread in the others.
+    ///
+    /// ```
+    /// # let writer = chronotick_clock::Writer::in_memory()?;
+    /// # let clock = chronotick_clock::Clock::of(&writer);
+    /// use chronotick_clock::{Span, State};
+    /// let reading = clock.now();
+    /// let good_to_a_millisecond = reading.confidence_within(Span::from_millis(1));
+    /// # assert_eq!((reading.state, good_to_a_millisecond), (State::Warmup, 0.0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn confidence_within(&self, limit: Span) -> f64 {
+        match self.state {
+            State::Synced | State::Holdover => {
+                self.levels.probability(limit.as_nanos() as f64 / self.sigma.as_nanos() as f64)
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Whether `estimate` rests on any measurement: without one the bound is as wide as can be written.
+    pub fn is_known(&self) -> bool {
+        self.max_error() < Span::MAX.half()
+    }
+
     /// How far a clock that reads `local` at the same instant is off. Positive: that clock is behind.
     pub fn offset_of(&self, local: Timestamp) -> Offset {
         Offset::between(self.estimate, local)
@@ -152,6 +179,39 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{RawInstant, Solution, raw_now};
+
+    fn reading(state: State, sigma: Span) -> Reading {
+        let at = Timestamp::from_nanos(1_700_000_000_000_000_000);
+        let levels = Levels::NORMAL;
+        let reason = Reason::Agreement;
+        Reading { earliest: at - sigma, latest: at + sigma, estimate: at, sigma, levels, state, reason }
+    }
+
+    #[test]
+    fn confidence_falls_with_the_spread_and_is_nothing_without_backing() {
+        let limit = Span::from_millis(10);
+        let of = |state, sigma| reading(state, sigma).confidence_within(limit);
+        let (fresh, old, lost) = (Span::from_micros(50), Span::from_micros(51), limit.times(1_000));
+        assert!(of(State::Synced, fresh) < 1.0 && of(State::Synced, fresh) > 0.999_99);
+        assert!(of(State::Holdover, old) < of(State::Synced, fresh));
+        assert!((of(State::Holdover, Span::from_nanos(5_102_041)) - 0.95).abs() < 1e-3);
+        assert!(of(State::Holdover, lost) < 0.001);
+        for state in [State::Warmup, State::Unsynced, State::Error] {
+            assert_eq!(of(state, fresh), 0.0);
+        }
+    }
+
+    #[test]
+    fn what_was_never_measured_is_not_known() {
+        assert!(reading(State::Synced, Span::from_millis(1)).is_known());
+        for at in [RawInstant::from_nanos(0), raw_now()] {
+            let unknown = Solution::unknown(at, State::Warmup, Reason::NoMeasurement);
+            assert!(!unknown.reading(at).is_known());
+            let system = Solution { utc: Timestamp::from_nanos(1_800_000_000_000_000_000), ..unknown };
+            assert!(!system.reading(at + Span::from_secs(3_600)).is_known());
+        }
+    }
 
     #[test]
     fn codes_survive_a_round_trip_and_unknown_ones_are_never_healthy() {

@@ -48,22 +48,39 @@ impl Levels {
 
     /// The multiplier of sigma for any probability between 0 and 1.
     ///
-    /// Between the kept levels the normal distribution's own multipliers are stretched linearly; beyond the outer
-    /// ones the nearest stretch goes on.
+    /// Between the kept levels the normal distribution's own multipliers are stretched linearly. Beyond 99 % nothing
+    /// has been measured: there the tail falls with the square of the distance, the slowest fall that still has a
+    /// variance, so that certainty (1) needs an infinite width.
     pub fn multiplier(self, probability: f64) -> f64 {
-        let normal = crate::normal::half_width(probability);
-        let anchors: [f64; 4] = std::array::from_fn(|i| f64::from(Levels::NORMAL.0[i]));
-        let mine: [f64; 4] = std::array::from_fn(|i| f64::from(self.0[i]));
-        let x = normal * 256.0;
-        if x <= anchors[0] {
-            return normal * mine[0] / anchors[0];
+        let (normal, mine) = (Levels::NORMAL.widths(), self.widths());
+        if probability >= Levels::OUTERMOST {
+            return mine[3] * ((1.0 - Levels::OUTERMOST) / (1.0 - probability).max(0.0)).sqrt();
         }
-        if x >= anchors[3] {
-            return normal * mine[3] / anchors[3];
+        stretch(crate::normal::half_width(probability), normal, mine)
+    }
+
+    /// The probability that truth is within so many sigma: the inverse of [`multiplier`](Levels::multiplier).
+    ///
+    /// ```
+    /// # use chronotick_clock::Levels;
+    /// assert!((Levels::NORMAL.probability(1.96) - 0.95).abs() < 1e-3);
+    /// ```
+    pub fn probability(self, multiplier: f64) -> f64 {
+        let (normal, mine) = (Levels::NORMAL.widths(), self.widths());
+        // Levels of zero are no calibration, and what is not a positive width holds nothing.
+        if multiplier.is_nan() || multiplier <= 0.0 || mine[3] == 0.0 {
+            return 0.0;
         }
-        let i = (0..3).find(|&i| x <= anchors[i + 1]).unwrap_or(2);
-        let share = (x - anchors[i]) / (anchors[i + 1] - anchors[i]);
-        (mine[i] + share * (mine[i + 1] - mine[i])) / 256.0
+        if multiplier >= mine[3] {
+            return 1.0 - (1.0 - Levels::OUTERMOST) * (mine[3] / multiplier).powi(2);
+        }
+        2.0 * crate::normal::cdf(stretch(multiplier, mine, normal)) - 1.0
+    }
+
+    const OUTERMOST: f64 = Levels::PROBABILITIES[3];
+
+    fn widths(self) -> [f64; 4] {
+        self.0.map(|m| f64::from(m) / 256.0)
     }
 
     /// As one word, for the page.
@@ -74,6 +91,16 @@ impl Levels {
     pub fn from_bits(bits: u64) -> Levels {
         Levels(std::array::from_fn(|i| (bits >> (16 * i)) as u16))
     }
+}
+
+/// What `x` on the scale `from` is on the scale `to`: linear between the marks and from zero to the first.
+fn stretch(x: f64, from: [f64; 4], to: [f64; 4]) -> f64 {
+    if x <= from[0] {
+        return x * to[0] / from[0];
+    }
+    let i = (0..3).find(|&i| x <= from[i + 1]).unwrap_or(2);
+    let share = ((x - from[i]) / (from[i + 1] - from[i])).min(1.0);
+    to[i] + share * (to[i + 1] - to[i])
 }
 
 /// The variance of the estimate as a cubic in the time since the solution: ns², ns²/s, ns²/s², ns²/s³.
@@ -257,7 +284,25 @@ mod tests {
         assert_eq!(Levels::from_bits(heavy.to_bits()), heavy);
     }
 
+    #[test]
+    fn beyond_what_was_measured_the_tail_is_heavy() {
+        assert!((Levels::NORMAL.multiplier(0.9999) - 10.0 * Levels::NORMAL.multiplier(0.99)).abs() < 1e-6);
+        assert_eq!(Levels::NORMAL.multiplier(1.0), f64::INFINITY);
+        assert_eq!(Levels::NORMAL.probability(f64::INFINITY), 1.0);
+        assert_eq!(Levels::from_bits(0).probability(3.0), 0.0);
+        for nothing in [0.0, -1.0, f64::NAN] {
+            assert_eq!(Levels::NORMAL.probability(nothing), 0.0);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn probability_is_the_inverse_of_multiplier(p in 0.0f64..0.99999, m in [0.1f64..1.0, 1.0..2.0, 2.0..3.0, 3.0..9.0]) {
+            let levels = Levels::from_multipliers(m);
+            prop_assert!((levels.probability(levels.multiplier(p)) - p).abs() < 1e-4);
+            prop_assert!(levels.probability(levels.multiplier(p) * 1.01 + 1e-6) >= levels.probability(levels.multiplier(p)));
+        }
+
         #[test]
         fn the_bound_contains_the_estimate_and_only_grows(a in 0i64..7_200, b in 0i64..7_200) {
             let s = solution();

@@ -1,0 +1,247 @@
+//! The answers of `get_time` and `get_time_with_future_uncertainty`. The comment of a field is its description in the
+//! tool's schema; `docs/mcp.md` defines each number.
+
+use super::status::{Status, daemon_status};
+use crate::cli::rfc3339;
+use crate::door::Door;
+use chronotick_clock::{ClockPair, Reading, Reason, Solution, Span, State, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What `confidence` is the probability of: that corrected time is within this of true time. It is the default of
+/// `max_acceptable_uncertainty`, beyond which the daemon does not call itself synced.
+const CONFIDENCE_LIMIT: Span = Span::from_millis(10);
+
+/// Corrected time now.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Time {
+    /// corrected_time in words (RFC 3339, UTC)
+    time: String,
+    /// whether to rely on it, within its uncertainty
+    trustworthy: bool,
+    /// what to do, in one sentence
+    advice: String,
+    /// best estimate of true time, s since 1970 UTC
+    corrected_time: f64,
+    /// the host's own clock at that instant, s since 1970 UTC
+    system_time: f64,
+    /// true - system, s; positive: the system clock is behind
+    offset_correction: Option<f64>,
+    /// s/s that true time gains on the host's raw clock
+    drift_rate: Option<f64>,
+    /// standard deviation of the correction when last published, s
+    offset_uncertainty: Option<f64>,
+    /// standard deviation of drift_rate, s/s
+    drift_uncertainty: Option<f64>,
+    /// standard deviation of corrected_time now, s; 95 % of errors are within 1.96 of it
+    time_uncertainty: Option<f64>,
+    /// probability that corrected_time is within confidence_limit_seconds of true time
+    confidence: f64,
+    confidence_limit_seconds: f64,
+    source: Source,
+    /// ready (= synced), or the state
+    daemon_status: &'static str,
+    /// warmup, synced, holdover, unsynced, error
+    state: &'static str,
+    /// why the state is what it is
+    reason: String,
+    corrected_time_ns: String,
+    system_time_ns: String,
+    /// bound: true time is not before, unless half of the sources or more lie
+    earliest_ns: Option<String>,
+    /// bound: true time is not after
+    latest_ns: Option<String>,
+    /// half-width of the bound: corrected_time is wrong by no more, s
+    max_error_seconds: Option<f64>,
+    /// the clock and its servers are simulated, this is not real time; null if not known
+    simulation: Option<bool>,
+}
+
+/// bank: measured; holdover: carried on without measurements; system: nothing known, the system clock as it is
+#[derive(Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum Source {
+    Bank,
+    Holdover,
+    System,
+}
+
+/// The answer of `get_time`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct WithStats {
+    #[serde(flatten)]
+    pub(super) time: Time,
+    /// the answer of get_daemon_status
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub(super) detailed_stats: Option<Status>,
+}
+
+/// The answer of `get_time_with_future_uncertainty`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Future {
+    future_seconds: f64,
+    /// corrected_time then, s since 1970 UTC
+    projected_time: f64,
+    /// standard deviation of corrected_time then, s
+    projected_uncertainty: Option<f64>,
+    /// confidence then / confidence now
+    confidence_decay: Option<f64>,
+    projected_confidence: f64,
+    projected_time_ns: String,
+    projected_earliest_ns: Option<String>,
+    projected_latest_ns: Option<String>,
+    projected_max_error_seconds: Option<f64>,
+    #[serde(flatten)]
+    now: Time,
+}
+
+/// The clocks of one instant, and the line that corrected time is read from.
+struct Present {
+    pair: ClockPair,
+    solution: Solution,
+    state: State,
+    reason: Reason,
+    known: bool,
+}
+
+impl Present {
+    fn read(door: &Door) -> Present {
+        let pair = ClockPair::now();
+        let solution = door.clock.solution();
+        // After a suspend that the daemon has not noticed only this one knows.
+        let checked = door.clock.now_checked();
+        let known = checked.is_known() && solution.reading(pair.raw).is_known();
+        Present { pair, solution, state: checked.state, reason: checked.reason, known }
+    }
+
+    /// What is known now of the instant `ahead` from now; the state is the present one, which waiting does not mend.
+    fn reading(&self, ahead: Span) -> Option<Reading> {
+        let reading = self.solution.reading(self.pair.raw + ahead);
+        // The two clocks were read within this of each other, anywhere within being as likely.
+        let slack = self.pair.slack;
+        let sigma = (reading.sigma.as_nanos() as f64).hypot(slack.as_nanos() as f64 / 3f64.sqrt());
+        self.known.then(|| Reading {
+            earliest: reading.earliest - slack,
+            latest: reading.latest + slack,
+            sigma: Span::from_nanos(sigma.ceil() as i64),
+            state: self.state,
+            reason: self.reason,
+            ..reading
+        })
+    }
+
+    fn source(&self) -> Source {
+        match (self.known, self.state, self.reason) {
+            (false, ..) => Source::System,
+            (_, State::Holdover, _) | (_, _, Reason::PublisherDead | Reason::Stopped) => Source::Holdover,
+            _ => Source::Bank,
+        }
+    }
+}
+
+impl Time {
+    pub(super) fn read(door: &Door) -> Time {
+        Time::of(&Present::read(door), door)
+    }
+
+    fn of(present: &Present, door: &Door) -> Time {
+        let Present { pair, solution, state, reason, known } = *present;
+        let reading = present.reading(Span::ZERO);
+        let corrected = reading.map_or(pair.system, |r| r.estimate);
+        let simulation = door.snapshot().ok().map(|snapshot| snapshot.simulation);
+        let trustworthy =
+            known && matches!(state, State::Synced | State::Holdover) && simulation != Some(true);
+        Time {
+            time: rfc3339(corrected),
+            trustworthy,
+            advice: advice(state, reason, reading.as_ref(), simulation),
+            corrected_time: since_1970(corrected),
+            system_time: since_1970(pair.system),
+            offset_correction: reading.map(|r| seconds(r.offset_of(pair.system).correction())),
+            drift_rate: known.then(|| solution.rate.as_f64()),
+            offset_uncertainty: known.then(|| seconds(solution.variance.sigma(Span::ZERO))),
+            drift_uncertainty: known.then(|| solution.variance.0[2].sqrt() * 1e-9),
+            time_uncertainty: reading.map(|r| seconds(r.sigma)),
+            confidence: reading.map_or(0.0, |r| r.confidence_within(CONFIDENCE_LIMIT)),
+            confidence_limit_seconds: seconds(CONFIDENCE_LIMIT),
+            source: present.source(),
+            daemon_status: daemon_status(state),
+            state: state.name(),
+            reason: reason.to_string(),
+            corrected_time_ns: corrected.as_nanos().to_string(),
+            system_time_ns: pair.system.as_nanos().to_string(),
+            earliest_ns: reading.map(|r| r.earliest.as_nanos().to_string()),
+            latest_ns: reading.map(|r| r.latest.as_nanos().to_string()),
+            max_error_seconds: reading.map(|r| seconds(r.max_error())),
+            simulation,
+        }
+    }
+}
+
+impl Future {
+    pub(super) fn read(door: &Door, ahead: Span) -> Future {
+        let present = Present::read(door);
+        let then = present.reading(ahead);
+        let now = Time::of(&present, door);
+        let projected = then.map_or(present.pair.system + ahead, |r| r.estimate);
+        let projected_confidence = then.map_or(0.0, |r| r.confidence_within(CONFIDENCE_LIMIT));
+        Future {
+            future_seconds: seconds(ahead),
+            projected_time: since_1970(projected),
+            projected_uncertainty: then.map(|r| seconds(r.sigma)),
+            confidence_decay: (now.confidence > 0.0).then(|| projected_confidence / now.confidence),
+            projected_confidence,
+            projected_time_ns: projected.as_nanos().to_string(),
+            projected_earliest_ns: then.map(|r| r.earliest.as_nanos().to_string()),
+            projected_latest_ns: then.map(|r| r.latest.as_nanos().to_string()),
+            projected_max_error_seconds: then.map(|r| seconds(r.max_error())),
+            now,
+        }
+    }
+}
+
+/// One sentence that an agent can act on without knowing anything about clocks.
+fn advice(state: State, reason: Reason, reading: Option<&Reading>, simulation: Option<bool>) -> String {
+    if simulation == Some(true) {
+        return "Do not use this as real time: the clock and its servers are simulated.".into();
+    }
+    let Some(reading) = reading else {
+        let mend = mend(state, reason);
+        return format!("Do not rely on this: {reason}, so it is the system clock unchecked; {mend}.");
+    };
+    let error = reading.max_error();
+    match state {
+        State::Synced if reason == Reason::SingleSource => {
+            format!(
+                "Rely on it to within {error} if you trust the one source there is: nothing could contradict it."
+            )
+        }
+        State::Synced => format!("Rely on it: true time is within {error} of corrected_time."),
+        State::Holdover => {
+            format!("Rely on it to within {error}, and ask again before long: {reason}, and the bound grows.")
+        }
+        _ => format!("Do not rely on this: {reason}; {}.", mend(state, reason)),
+    }
+}
+
+/// What would help where corrected time cannot be relied on.
+fn mend(state: State, reason: Reason) -> &'static str {
+    match (state, reason) {
+        (State::Warmup, _) => "ask again in a few seconds",
+        (_, Reason::PublisherDead | Reason::PublisherSilent | Reason::Stopped | Reason::Rebooted) => {
+            "start the daemon with `chronotick run`"
+        }
+        (_, Reason::Suspended | Reason::Disrupted) => "ask again in a few seconds",
+        _ => "get_daemon_status and `chronotick sources` say what is wrong",
+    }
+}
+
+/// Division rounds correctly where multiplying by 1e-9 would make 0.00003 into 0.000030000000000000004.
+pub(super) fn seconds(span: Span) -> f64 {
+    span.as_nanos() as f64 / 1e9
+}
+
+fn since_1970(instant: Timestamp) -> f64 {
+    instant.as_nanos() as f64 / 1e9
+}
