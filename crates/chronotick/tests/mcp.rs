@@ -84,7 +84,7 @@ fn snapshot() -> Snapshot {
         state: "synced".into(),
         reason: String::new(),
         clock: None,
-        traffic: Traffic { polls: 200, answers: 198, trusted: 190, published: 1523, stamps: "kernel".into() },
+        traffic: Traffic { polls: 200, answers: 198, trusted: 190, published: 1523, ..Traffic::default() },
         sources: vec![source("trusted", None), source("falseticker", None)],
         unresolved: vec![],
         events: vec![EventView { time: String::new(), text: String::new() }],
