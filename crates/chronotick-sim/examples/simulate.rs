@@ -1,17 +1,18 @@
 //! Lets the engine live through worlds and prints how wrong it was:
-//! `cargo run --release -p chronotick-sim --example simulate -- [SCENARIO[.toml]…] [--seeds N] [--report FILE.html]`
+//! `cargo run --release -p chronotick-sim --example simulate -- [SCENARIO[.toml]…] [--seeds N] [--report FILE.html] [--plots FOLDER]`
 
 use chronotick_sim::{Scenario, ScenarioError, Trial, report};
 use std::path::Path;
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut names, mut seeds, mut page) = (Vec::new(), 1, None);
+    let (mut names, mut seeds, mut page, mut plots) = (Vec::new(), 1, None, None);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seeds" => seeds = args.next().ok_or("--seeds needs a number")?.parse()?,
             "--report" => page = Some(args.next().ok_or("--report needs a file name")?),
+            "--plots" => plots = Some(args.next().ok_or("--plots needs a folder")?),
             _ => names.push(arg),
         }
     }
@@ -38,6 +39,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     if let Some(page) = page {
         std::fs::write(&page, report::html(&trials))?;
+    }
+    for (name, svg) in plots.iter().flat_map(|_| report::plots(&trials)) {
+        std::fs::write(Path::new(plots.as_deref().unwrap_or(".")).join(name), svg)?;
     }
     Ok(())
 }

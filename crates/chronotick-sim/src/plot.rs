@@ -35,6 +35,9 @@ pub(crate) enum Shape {
     Stretches(Vec<(f64, f64)>),
 }
 
+/// What the classes look like, bright and dark.
+pub(crate) const STYLE: &str = include_str!("plot.css");
+
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 64.0;
@@ -98,10 +101,16 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 impl Plot {
-    /// The picture as an `svg` element.
+    /// The picture as a file of its own.
+    pub(crate) fn file(&self) -> String {
+        let style = format!("<style>{STYLE}svg {{ background: Canvas }}</style>");
+        self.svg().replacen('>', &format!(">{style}"), 1)
+    }
+
+    /// The picture as an element of a page that includes [`STYLE`].
     pub(crate) fn svg(&self) -> String {
         let mut out = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\
              <text class=\"title\" x=\"{LEFT}\" y=\"16\">{title}</text>",
             title = escape(&self.title)
         );
@@ -243,6 +252,7 @@ mod tests {
         let svg = plot.svg();
         assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+        assert!(plot.file().starts_with("<svg xmlns") && plot.file().contains(".c1"));
         assert!(svg.contains("a &lt; b &amp; c") && !svg.contains("NaN") && !svg.contains("inf"));
     }
 }

@@ -2,7 +2,7 @@
 //! columns; [`COLUMNS`] explains them.
 
 use crate::allan;
-use crate::plot::{Axis, Layer, Plot, Shape, escape};
+use crate::plot::{Axis, Layer, Plot, STYLE, Shape, escape};
 use crate::score::{Answer, Regime, Score};
 use crate::trial::{Row, Trial};
 use chronotick_core::{Levels, State};
@@ -181,7 +181,7 @@ pub fn json(trials: &[Trial]) -> serde_json::Value {
 /// One page with the table and, for each name, plots of the first trial's error over time and Allan deviation, and of
 /// the error by horizon and the coverage of all. It needs nothing else to be shown.
 pub fn html(trials: &[Trial]) -> String {
-    let mut out = String::from(HEAD);
+    let mut out = HEAD.replace("PLOT_STYLE", STYLE);
     out.push_str("<table><thead><tr><th></th>");
     for column in &TABLE {
         let _ = write!(out, "<th title=\"{}\">{}</th>", escape(column.meaning), escape(column.heading));
@@ -211,6 +211,22 @@ pub fn html(trials: &[Trial]) -> String {
     }
     out.push_str("</body></html>\n");
     out
+}
+
+/// The plots of the page as SVG files: their names and contents.
+pub fn plots(trials: &[Trial]) -> Vec<(String, String)> {
+    let of_group =
+        |group| pictures(group).map(|(kind, plot)| (format!("{}.{kind}.svg", group[0].name), plot.file()));
+    groups(trials).flat_map(of_group).collect()
+}
+
+fn pictures(group: &[Trial]) -> [(&'static str, Plot); 4] {
+    [
+        ("error", error_plot(&group[0])),
+        ("horizon", horizon_plot(group)),
+        ("coverage", coverage_plot(group)),
+        ("allan", allan_plot(&group[0])),
+    ]
 }
 
 const HEAD: &str = include_str!("report.html");
@@ -363,7 +379,11 @@ mod tests {
             }
             assert!(page.contains(&format!("<td>{cell}</td>")), "{heading}");
         }
-        assert!(page.contains("a &lt;small&gt; world") && page.matches("<svg viewBox").count() == 4);
-        assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("NaN"));
+        assert!(page.contains("a &lt;small&gt; world") && page.matches("<svg xmlns").count() == 4);
+        assert_eq!(
+            plots(&trials).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["x.error.svg", "x.horizon.svg", "x.coverage.svg", "x.allan.svg"]
+        );
+        assert!(!page.contains("href=\"http") && !page.contains("src=") && !page.contains("NaN"));
     }
 }

@@ -316,3 +316,62 @@ fn row(truth: Truth, reading: &Reading, system_error: Option<f64>) -> Row {
 fn answer(raw: RawInstant, error: f64, sigma: Span, levels: Levels) -> Answer {
     Answer { raw, error, sigma: sigma.as_secs_f64(), levels, regime: Regime::Steady }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::Recording;
+
+    fn scenario() -> Scenario {
+        let text = "name = 'x'\nwhat = 'y'\nduration = '2 h'\npoll = '16 s'\n\
+                    [[sources]]\ndelays = ['5 ms', '9 ms', '12 ms']\njitter = [{ exponential = { mean = '1 ms' } }]\n\
+                    [[episodes]]\nwhat = 'outage'\nloss = 1\n\
+                    when = { fixed = { at = ['1 h'], lasts = '20 min' } }";
+        Scenario::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_recording_replayed_gives_what_the_world_gave() {
+        let lived = Trial::simulate(&scenario(), 5);
+        let recording = Recording::of(&World::new(&scenario(), 5));
+        let trace = Trace {
+            name: "x".into(),
+            measurements: recording.replies.iter().map(Reply::measurement).collect(),
+            truth: recording.moments.iter().map(|m| Truth { raw: m.raw, utc: m.utc, chrony: None }).collect(),
+        };
+        let replayed = Trial::replay(&trace);
+        assert_eq!(lived.rows.len(), replayed.rows.len());
+        for (a, b) in lived.rows.iter().zip(&replayed.rows) {
+            assert_eq!((a.answer, a.bounded, a.bound), (b.answer, b.bounded, b.bound));
+        }
+        for (a, b) in lived.rivals.iter().zip(&replayed.rivals) {
+            assert_eq!((a.name, &a.answers), (b.name, &b.answers));
+        }
+    }
+
+    #[test]
+    fn predictions_are_judged_at_every_horizon_and_get_worse_with_it() {
+        let trial = Trial::simulate(&scenario(), 6);
+        // After ten minutes one is made every minute until the end, and judged if it came true by then.
+        for forecast in &trial.forecasts {
+            let possible = (7200 - START - forecast.horizon.as_nanos() / 1_000_000_000) / FORECAST_EVERY;
+            assert!((forecast.errors.len() as i64 - possible).abs() <= 1, "{:?}", forecast.horizon);
+        }
+        let median = |f: &Forecast| {
+            let mut widths = f.half_widths.clone();
+            widths.sort_by(f64::total_cmp);
+            widths[widths.len() / 2]
+        };
+        assert!(trial.forecasts.windows(2).all(|w| median(&w[0]) <= median(&w[1])));
+    }
+
+    #[test]
+    fn the_outage_is_a_holdover_and_what_follows_a_recovery() {
+        let trial = Trial::simulate(&scenario(), 7);
+        let at =
+            |s: i64| trial.rows.iter().find(|r| r.answer.raw.as_nanos() >= s * 1_000_000_000).unwrap().answer;
+        assert_eq!(at(300).regime, Regime::Start);
+        assert_eq!(at(4500).regime, Regime::Holdover);
+        assert_eq!(at(5000).regime, Regime::Recovery);
+    }
+}
