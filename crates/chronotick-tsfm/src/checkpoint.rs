@@ -1,0 +1,293 @@
+//! A checkpoint folder as it is published: `config.json` and the weights in `model.safetensors`, in one file or in
+//! shards with an index. Every tensor is checked against the shape that the configuration asks for before its bytes
+//! are read, so a hostile folder costs an error and never memory.
+//!
+//! Weights are read, not mapped: a file that shrinks under a map would kill the process, and a map needs `unsafe`.
+
+#![allow(dead_code)] // until the families that need the rest have moved in
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::OpenError;
+use crate::family::SUPPORTED;
+
+/// Largest size that a configuration may state: beyond every published model, small enough that products of a few
+/// sizes cannot overflow.
+const MAX_SIZE: usize = 1 << 20;
+/// Longest `config.json` or index that is read.
+const MAX_JSON: u64 = 1 << 24;
+/// Longest header of a safetensors file, by its format's definition.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// An opened folder: its configuration, and where each tensor lies.
+pub(crate) struct Checkpoint {
+    dir: PathBuf,
+    config: serde_json::Value,
+    shards: Vec<Shard>,
+    tensors: BTreeMap<String, Place>,
+    device: Device,
+}
+
+struct Shard {
+    path: PathBuf,
+    file: File,
+    /// Where the tensors' bytes begin, after the header.
+    start: u64,
+}
+
+struct Place {
+    shard: usize,
+    dtype: String,
+    shape: Vec<usize>,
+    bytes: (u64, u64),
+}
+
+/// One tensor in the header of a safetensors file.
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (u64, u64),
+}
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Reads configuration and headers; no weights yet.
+    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
+        let config = read_json(&dir.join("config.json"))?;
+        let mut checkpoint = Self {
+            dir: dir.to_owned(),
+            config,
+            shards: Vec::new(),
+            tensors: BTreeMap::new(),
+            device: device()?,
+        };
+        for path in weight_files(dir)? {
+            checkpoint.add_shard(path)?;
+        }
+        Ok(checkpoint)
+    }
+
+    fn add_shard(&mut self, path: PathBuf) -> Result<(), OpenError> {
+        let (file, length) = open_file(&path)?;
+        let damaged = |reason: String| OpenError::Damaged { path: path.clone(), reason };
+        let mut head = [0; 8];
+        (&file).read_exact(&mut head).map_err(|_| damaged("shorter than a safetensors header".into()))?;
+        let header = u64::from_le_bytes(head);
+        if header > MAX_HEADER || header > length - 8 {
+            return Err(damaged(format!("its header claims {header} bytes, the file has {length}")));
+        }
+        let mut json = vec![0; header as usize];
+        (&file).read_exact(&mut json).map_err(|source| OpenError::File { path: path.clone(), source })?;
+        let entries: BTreeMap<String, serde_json::Value> =
+            serde_json::from_slice(&json).map_err(|e| damaged(format!("header: {e}")))?;
+        let start = 8 + header;
+        for (name, entry) in entries {
+            if name == "__metadata__" {
+                continue;
+            }
+            let Entry { dtype, shape, data_offsets } =
+                serde_json::from_value(entry).map_err(|e| damaged(format!("header: tensor {name}: {e}")))?;
+            if data_offsets.0 > data_offsets.1 || data_offsets.1 > length - start {
+                let end = data_offsets.1;
+                return Err(damaged(format!(
+                    "tensor {name} ends at byte {end} of {}: the file is cut short",
+                    length - start
+                )));
+            }
+            let place = Place { shard: self.shards.len(), dtype, shape, bytes: data_offsets };
+            self.tensors.insert(name, place);
+        }
+        self.shards.push(Shard { path, file, start });
+        Ok(())
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the tensors are put: the CPU, or the accelerator that the crate was built for.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// A key of `config.json`, as it is.
+    pub(crate) fn key(&self, name: &str) -> Option<&serde_json::Value> {
+        self.config.get(name).filter(|value| !value.is_null())
+    }
+
+    /// `config.json` as the family's own structure.
+    pub(crate) fn config<T: DeserializeOwned>(&self) -> Result<T, OpenError> {
+        T::deserialize(&self.config).map_err(|e| self.bad_config(e.to_string()))
+    }
+
+    /// The error for a configuration that makes no sense; `reason` names key, value and what is wanted.
+    pub(crate) fn bad_config(&self, reason: impl Into<String>) -> OpenError {
+        OpenError::Config { path: self.dir.join("config.json"), reason: reason.into() }
+    }
+
+    /// The error for a model that is another network than those of this crate.
+    pub(crate) fn unsupported(&self, found: impl Into<String>) -> OpenError {
+        OpenError::Unsupported { path: self.dir.clone(), found: found.into(), supported: SUPPORTED.into() }
+    }
+
+    /// Refuses sizes that are zero or absurd, by name.
+    pub(crate) fn check_sizes(&self, sizes: &[(&str, usize)]) -> Result<(), OpenError> {
+        match sizes.iter().find(|(_, size)| !(1..=MAX_SIZE).contains(size)) {
+            Some((name, size)) => {
+                Err(self.bad_config(format!("{name} is {size}; wanted is 1 to {MAX_SIZE}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the weights hold a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor's shape, for families whose sizes follow from it.
+    pub(crate) fn shape(&self, name: &str) -> Result<&[usize], OpenError> {
+        Ok(&self.place(name)?.shape)
+    }
+
+    /// The sizes of a matrix, each at least 1.
+    pub(crate) fn matrix(&self, name: &str) -> Result<(usize, usize), OpenError> {
+        match *self.shape(name)? {
+            [rows @ 1..=MAX_SIZE, columns @ 1..=MAX_SIZE] => Ok((rows, columns)),
+            ref found => {
+                let (path, name) = (self.dir.clone(), name.to_owned());
+                Err(OpenError::Shape { path, name, found: found.to_vec(), wanted: vec![MAX_SIZE, MAX_SIZE] })
+            }
+        }
+    }
+
+    /// A tensor of exactly this shape, widened to `f32`.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, OpenError> {
+        Ok(Tensor::from_vec(self.values(name, shape)?, shape, &self.device)?)
+    }
+
+    /// The numbers of a tensor of exactly this shape, widened to `f32`, the last axis fastest.
+    pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, OpenError> {
+        let place = self.place(name)?;
+        let named = || (self.dir.clone(), name.to_owned());
+        if place.shape != shape {
+            let (path, name) = named();
+            return Err(OpenError::Shape { path, name, found: place.shape.clone(), wanted: shape.to_vec() });
+        }
+        let Some(width) = width(&place.dtype) else {
+            let (path, name) = named();
+            return Err(OpenError::Dtype { path, name, dtype: place.dtype.clone() });
+        };
+        let shard = &self.shards[place.shard];
+        let length = place.bytes.1 - place.bytes.0;
+        let wanted = shape.iter().try_fold(width, |size, n| size.checked_mul(*n as u64));
+        if wanted != Some(length) {
+            let reason =
+                format!("tensor {name} of shape {shape:?} and type {} has {length} bytes", place.dtype);
+            return Err(OpenError::Damaged { path: shard.path.clone(), reason });
+        }
+        let bytes =
+            shard.read(place.bytes).map_err(|source| OpenError::File { path: shard.path.clone(), source })?;
+        Ok(widen(&place.dtype, &bytes))
+    }
+
+    fn place(&self, name: &str) -> Result<&Place, OpenError> {
+        self.tensors
+            .get(name)
+            .ok_or_else(|| OpenError::MissingTensor { path: self.dir.clone(), name: name.to_owned() })
+    }
+}
+
+impl Shard {
+    fn read(&self, (from, to): (u64, u64)) -> std::io::Result<Vec<u8>> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.start + from))?;
+        let mut bytes = vec![0; (to - from) as usize];
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn device() -> Result<Device, OpenError> {
+    if cfg!(feature = "metal") {
+        return Ok(Device::new_metal(0)?);
+    }
+    Ok(Device::cuda_if_available(0)?)
+}
+
+/// The files that hold the weights: the one file, or those that the index names.
+fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let single = dir.join("model.safetensors");
+    let index = dir.join("model.safetensors.index.json");
+    if single.exists() || !index.exists() {
+        return Ok(vec![single]);
+    }
+    let Index { weight_map } = serde_json::from_value(read_json(&index)?)
+        .map_err(|e| OpenError::Damaged { path: index.clone(), reason: e.to_string() })?;
+    let mut names: Vec<String> = weight_map.into_values().collect();
+    names.sort_unstable();
+    names.dedup();
+    let leaves = |name: &String| Path::new(name).file_name().is_none_or(|file| file != name.as_str());
+    if let Some(name) = names.iter().find(|name| leaves(name)) {
+        let reason = format!("names the shard {name:?}, which is not a file of this folder");
+        return Err(OpenError::Damaged { path: index, reason });
+    }
+    Ok(names.into_iter().map(|name| dir.join(name)).collect())
+}
+
+/// Opens a plain file and gives its length; a pipe or a folder is refused before it can block.
+fn open_file(path: &Path) -> Result<(File, u64), OpenError> {
+    let failed = |source| OpenError::File { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(OpenError::Damaged { path: path.to_owned(), reason: "not a plain file".into() });
+    }
+    let file = File::open(path).map_err(failed)?;
+    Ok((file, metadata.len()))
+}
+
+fn read_json(path: &Path) -> Result<serde_json::Value, OpenError> {
+    let (file, length) = open_file(path)?;
+    let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
+    if length > MAX_JSON {
+        return Err(damaged(format!("{length} bytes; at most {MAX_JSON} are read")));
+    }
+    serde_json::from_reader(std::io::BufReader::new(file.take(MAX_JSON))).map_err(|e| damaged(e.to_string()))
+}
+
+/// Bytes per number of the types that can be widened to `f32`.
+fn width(dtype: &str) -> Option<u64> {
+    match dtype {
+        "F64" => Some(8),
+        "F32" => Some(4),
+        "F16" | "BF16" => Some(2),
+        _ => None,
+    }
+}
+
+fn widen(dtype: &str, bytes: &[u8]) -> Vec<f32> {
+    fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks().0.iter().map(|chunk| number(*chunk)).collect()
+    }
+    match dtype {
+        "F64" => each(bytes, |chunk| f64::from_le_bytes(chunk) as f32),
+        "F16" => each(bytes, |chunk| f16::from_le_bytes(chunk).to_f32()),
+        "BF16" => each(bytes, |chunk| bf16::from_le_bytes(chunk).to_f32()),
+        _ => each(bytes, f32::from_le_bytes),
+    }
+}

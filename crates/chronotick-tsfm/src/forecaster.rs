@@ -1,0 +1,127 @@
+//! The entry: opens a folder as whatever family it holds, checks each question once, and hands it to the model.
+
+use std::path::Path;
+
+use crate::checkpoint::Checkpoint;
+use crate::models::Model;
+use crate::models::chronos_bolt::ChronosBolt;
+use crate::{Abilities, Family, Forecast, ForecastError, Levels, OpenError, Task};
+
+/// A model, ready to forecast. It is immutable and can be shared between threads.
+pub struct Forecaster {
+    network: Network,
+}
+
+/// The opened model. The cases of [`check`](crate::check) reach into it for options that only one family has.
+pub(crate) enum Network {
+    ChronosBolt(ChronosBolt),
+}
+
+impl Forecaster {
+    /// Opens a checkpoint folder as it is published: `config.json` beside `model.safetensors`, or beside
+    /// `model.safetensors.index.json` and its shards. The family is recognised from these. Weights of 16 bits are
+    /// widened to 32.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], for anything in the folder that is missing, damaged, or not what its configuration says.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let network = match Family::of(&checkpoint)? {
+            Family::ChronosBolt => Network::ChronosBolt(ChronosBolt::load(&checkpoint)?),
+            family => return Err(checkpoint.unsupported(family.to_string())),
+        };
+        Ok(Self { network })
+    }
+
+    /// The family of the opened model.
+    pub fn family(&self) -> Family {
+        match self.network {
+            Network::ChronosBolt(_) => Family::ChronosBolt,
+        }
+    }
+
+    /// What this model can do.
+    pub fn abilities(&self) -> Abilities {
+        self.model().abilities()
+    }
+
+    /// Forecasts every target of every task for the next `horizon` steps: `[task][target]`.
+    ///
+    /// Computing is in `f32` behind each family's own normalisation. Several families add a constant to a variance or
+    /// treat a spread below 10⁻⁶ as none, so choose units in which the series spread over 1 to 1000, and subtract a
+    /// large common level first.
+    ///
+    /// # Errors
+    ///
+    /// [`ForecastError`], where the question makes no sense (unequal lengths, infinite values, no horizon) or is
+    /// beyond the model's [`abilities`](Self::abilities): no quantile and no use of a covariate is made up.
+    pub fn forecast(
+        &self,
+        tasks: &[Task],
+        horizon: usize,
+        levels: &[f64],
+    ) -> Result<Vec<Vec<Forecast>>, ForecastError> {
+        if horizon == 0 {
+            return Err(ForecastError::NoHorizon);
+        }
+        let abilities = self.abilities();
+        for level in levels {
+            self.check_level(*level, &abilities.levels)?;
+        }
+        for (index, task) in tasks.iter().enumerate() {
+            if !abilities.covariates && !task.covariates.is_empty() {
+                return Err(ForecastError::Covariates { family: self.family() });
+            }
+            check_task(index, task, horizon)?;
+        }
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.model().forecast(tasks, horizon, levels)
+    }
+
+    fn check_level(&self, level: f64, levels: &Levels) -> Result<(), ForecastError> {
+        let offered = match levels {
+            _ if !(level > 0.0 && level < 1.0) => "a level lies between 0 and 1".to_owned(),
+            Levels::None => "it gives point forecasts only".to_owned(),
+            Levels::Trained(trained) if !trained.contains(&level) => format!("it was trained on {trained:?}"),
+            _ => return Ok(()),
+        };
+        Err(ForecastError::Level { family: self.family(), level, offered })
+    }
+
+    fn model(&self) -> &dyn Model {
+        match &self.network {
+            Network::ChronosBolt(model) => model,
+        }
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+}
+
+fn check_task(task: usize, question: &Task, horizon: usize) -> Result<(), ForecastError> {
+    let length = question.targets.first().ok_or(ForecastError::NoTarget { task })?.len();
+    let check = |series: String, values: &[f64], wanted: usize| {
+        if values.len() != wanted || values.is_empty() {
+            let wanted = if wanted == 0 { "at least 1".to_owned() } else { wanted.to_string() };
+            return Err(ForecastError::Length { task, series, found: values.len(), wanted });
+        }
+        match values.iter().position(|value| (*value as f32).is_infinite()) {
+            Some(index) => Err(ForecastError::Infinite { task, series, index, value: values[index] }),
+            None => Ok(()),
+        }
+    };
+    for (i, target) in question.targets.iter().enumerate() {
+        check(format!("target {i}"), target, length)?;
+    }
+    for (i, covariate) in question.covariates.iter().enumerate() {
+        check(format!("covariate {i}"), &covariate.past, length)?;
+        if let Some(future) = &covariate.future {
+            check(format!("future of covariate {i}"), future, horizon)?;
+        }
+    }
+    Ok(())
+}

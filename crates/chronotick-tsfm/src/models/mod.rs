@@ -1,0 +1,62 @@
+//! One file per family: its configuration as `config.json` has it, its weights under their published names, its
+//! forward pass, and around that the pipeline of its reference.
+
+pub(crate) mod chronos_bolt;
+
+use candle_core::Tensor;
+
+use crate::checkpoint::Checkpoint;
+use crate::{Abilities, Forecast, ForecastError, OpenError, Task};
+
+/// What every family does once it is loaded.
+pub(crate) trait Model: Send + Sync {
+    fn abilities(&self) -> Abilities;
+
+    /// Forecasts `[task][target]`. The question is sound and within the abilities: `Forecaster` has seen to that.
+    fn forecast(
+        &self,
+        tasks: &[Task],
+        horizon: usize,
+        levels: &[f64],
+    ) -> Result<Vec<Vec<Forecast>>, ForecastError>;
+}
+
+/// Hands the forecasts of all targets, in order, back to their tasks.
+pub(crate) fn by_task(tasks: &[Task], forecasts: impl IntoIterator<Item = Forecast>) -> Vec<Vec<Forecast>> {
+    let mut forecasts = forecasts.into_iter();
+    tasks.iter().map(|task| forecasts.by_ref().take(task.targets.len()).collect()).collect()
+}
+
+/// The levels asked for, and after them the median, which is these families' point forecast.
+fn with_median(levels: &[f64]) -> Vec<f64> {
+    levels.iter().copied().chain([0.5]).collect()
+}
+
+/// A forecast of a table `[step][level]` whose last level is the median.
+fn split_median(mut table: Vec<Vec<f64>>) -> Forecast {
+    let point = table.iter_mut().filter_map(Vec::pop).collect();
+    Forecast { point, mean: None, quantiles: table }
+}
+
+/// T5's `layer_norm_epsilon` where the configuration does not say it.
+fn t5_epsilon() -> f64 {
+    1e-6
+}
+
+/// Refuses trained levels that are not an ascending list between 0 and 1.
+fn check_levels(checkpoint: &Checkpoint, key: &str, levels: &[f64]) -> Result<(), OpenError> {
+    let ascending = levels.windows(2).all(|pair| pair[0] < pair[1]);
+    if ascending && !levels.is_empty() && levels.len() < 1000 && levels.iter().all(|q| *q > 0.0 && *q < 1.0) {
+        return Ok(());
+    }
+    Err(checkpoint.bad_config(format!("{key} is {levels:?}; wanted are ascending levels between 0 and 1")))
+}
+
+/// Row `id` of T5's `shared.weight`, as `[1, 1, width]`.
+fn shared_token(checkpoint: &Checkpoint, id: usize, width: usize) -> Result<Tensor, OpenError> {
+    let (rows, _) = checkpoint.matrix("shared.weight")?;
+    if id >= rows {
+        return Err(checkpoint.bad_config(format!("token id {id}, but shared.weight has {rows} rows")));
+    }
+    Ok(checkpoint.tensor("shared.weight", &[rows, width])?.narrow(0, id, 1)?.unsqueeze(0)?)
+}

@@ -1,0 +1,67 @@
+//! What surrounds the networks: cutting a series to its newest values, normalising it, filling its gaps, and reading
+//! quantiles off sorted values. Sums over a series are in `f64`, so that a constant series has exactly no spread.
+
+/// The newest `length` values, as the models take them.
+pub(crate) fn newest(values: &[f64], length: usize) -> Vec<f32> {
+    values[values.len().saturating_sub(length)..].iter().map(|value| *value as f32).collect()
+}
+
+/// Location and scale of one series over its observed values.
+#[derive(Clone, Copy)]
+pub(crate) struct Instance {
+    location: f32,
+    scale: f32,
+}
+
+impl Instance {
+    /// Mean and population deviation; 0 and 1 where nothing is observed, a deviation of 10⁻⁵ where it is exactly 0.
+    pub(crate) fn of(values: &[f32]) -> Self {
+        let observed = || values.iter().filter(|value| !value.is_nan()).map(|value| f64::from(*value));
+        let count = observed().count() as f64;
+        if count == 0.0 {
+            return Self { location: 0.0, scale: 1.0 };
+        }
+        let mean = observed().sum::<f64>() / count;
+        let deviation = (observed().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt() as f32;
+        Self { location: mean as f32, scale: if deviation == 0.0 { 1e-5 } else { deviation } }
+    }
+
+    pub(crate) fn apply(self, value: f32) -> f32 {
+        (value - self.location) / self.scale
+    }
+
+    pub(crate) fn undo(self, z: f32) -> f32 {
+        z * self.scale + self.location
+    }
+}
+
+/// Where a fractional rank falls among sorted values, linear between neighbours.
+pub(crate) fn at_rank(sorted: &[f64], rank: f64) -> f64 {
+    let below = (rank.max(0.0) as usize).min(sorted.len() - 1);
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (sorted[above] - sorted[below]) * (rank - below as f64).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_series_has_the_least_scale_and_nothing_observed_has_one() {
+        let constant = Instance::of(&[0.1; 100]);
+        assert_eq!((constant.location, constant.scale), (0.1, 1e-5));
+        let nothing = Instance::of(&[f32::NAN; 3]);
+        assert_eq!((nothing.location, nothing.scale), (0.0, 1.0));
+        let gap = Instance::of(&[1.0, f32::NAN, 3.0]);
+        assert_eq!((gap.apply(3.0), gap.undo(-1.0)), (1.0, 1.0));
+    }
+
+    #[test]
+    fn ranks_interpolate_and_end_at_the_ends() {
+        let sorted = [1.0, 2.0, 4.0];
+        assert_eq!(
+            [-1.0, 0.0, 0.5, 1.5, 2.0, 9.0].map(|r| at_rank(&sorted, r)),
+            [1.0, 1.0, 1.5, 3.0, 4.0, 4.0]
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! Every recorded case of every family, within the tolerance of its reference.
+
+use std::path::{Path, PathBuf};
+
+use chronotick_tsfm::{Family, check};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn assert_parity(name: &str, family: Family, cases: usize) {
+    let report = check::run(&fixture(name)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(report.family, family);
+    assert_eq!(report.cases.len(), cases);
+    for case in &report.cases {
+        println!("{name} {}: {:.4} of the tolerance", case.name, case.deviation);
+        assert!(case.passes(), "{name} {}: {} of the tolerance at {}", case.name, case.deviation, case.at);
+    }
+}
+
+#[test]
+fn chronos_bolt() {
+    assert_parity("chronos-bolt", Family::ChronosBolt, 18);
+}
