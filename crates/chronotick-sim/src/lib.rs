@@ -4,6 +4,7 @@
 //! * A [`World`] is what a seed makes of it; a [`Client`] lives through it and is told the truth.
 //! * A [`Trial`] puts the engine and simpler yardsticks through a world; [`report`] shows what came of it.
 //! * [`recording`] writes a world as a [`trace`]; [`score`] says how good an estimator is on one.
+//! * [`logged`] judges by recordings of real machines, where nobody knew the truth.
 //! * [`allan`] has the Allan deviation.
 //!
 //! All worlds are reproducible to the bit: the random numbers and their transforms do not depend on the platform.
@@ -14,6 +15,7 @@ pub mod allan;
 mod baseline;
 mod distribution;
 mod episode;
+pub mod logged;
 mod machine;
 mod network;
 mod oscillator;

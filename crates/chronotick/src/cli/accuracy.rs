@@ -4,11 +4,12 @@
 use super::Failure;
 use super::args::{Replay, Score, Simulate};
 use chronotick_core::Span;
+use chronotick_sim::logged::{self, Judgement, Log};
 use chronotick_sim::trace::Trace;
 use chronotick_sim::{Scenario, Trial, report, ticks};
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Ticks are written this often on the raw clock.
@@ -25,7 +26,10 @@ pub(super) fn simulate(options: &Simulate) -> Result<ExitCode, Failure> {
 }
 
 pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
-    let traces: Vec<Trace> = options.traces.iter().map(|path| Trace::open(path)).collect::<Result<_, _>>()?;
+    let (logs, packets): (Vec<_>, Vec<_>) = options.traces.iter().partition(|path| is_log(path));
+    let judge = |path: &PathBuf| Ok(Log::open(path)?.judge());
+    let logs = logs.into_iter().map(judge).collect::<Result<Vec<_>, Failure>>()?;
+    let traces: Vec<Trace> = packets.into_iter().map(|path| Trace::open(path)).collect::<Result<_, _>>()?;
     if let Some(path) = &options.ticks {
         let [trace] = &traces[..] else {
             return Err("--ticks writes the ticks of one trace: name one".into());
@@ -38,10 +42,26 @@ pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
         eprintln!("chronotick: {} has no truth beside it ({0}.truth.csv): nothing to score", trace.name);
     }
     let trials: Vec<Trial> = judged.into_iter().map(Trial::replay).collect();
+    if !logs.is_empty() && options.json {
+        let mut both = report::json(&trials);
+        both["recordings"] = logs.iter().map(Judgement::json).collect();
+        println!("{both}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !logs.is_empty() {
+        print!("{}", logged::table(&logs));
+    }
     if trials.is_empty() && !options.json {
         return Ok(ExitCode::SUCCESS);
     }
     show(&trials, options.json, options.report.as_deref())
+}
+
+/// Whether a file is a recording of the original system rather than one of packets.
+fn is_log(path: &Path) -> bool {
+    let mut header = String::new();
+    let read = File::open(path).and_then(|file| BufReader::new(file.take(4_096)).read_line(&mut header));
+    read.is_ok() && Log::recognises(&header)
 }
 
 pub(super) fn score(options: &Score) -> Result<ExitCode, Failure> {
