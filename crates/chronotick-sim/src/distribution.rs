@@ -42,33 +42,6 @@ impl Distribution {
             }
         }
     }
-
-    /// What is wrong with the parameters, if anything: which, and what they can be.
-    pub(crate) fn fault(&self) -> Option<(&'static str, &'static str)> {
-        let negative = |s: &Seconds| s.0 < 0.0;
-        match self {
-            Distribution::Constant(value) if negative(value) => Some(("constant", "0 s or more")),
-            Distribution::Uniform { from, .. } if negative(from) => Some(("uniform.from", "0 s or more")),
-            Distribution::Uniform { from, to } if to < from => Some(("uniform.to", "not less than `from`")),
-            Distribution::Exponential { mean } if negative(mean) => Some(("exponential.mean", "0 s or more")),
-            Distribution::Lomax { shape, .. } if shape.is_nan() || *shape <= 0.0 => {
-                Some(("lomax.shape", "more than 0"))
-            }
-            Distribution::Lomax { scale, .. } if negative(scale) => Some(("lomax.scale", "0 s or more")),
-            Distribution::Lomax { max, .. } if negative(max) => Some(("lomax.max", "0 s or more")),
-            Distribution::Lognormal { median, .. } if negative(median) => {
-                Some(("lognormal.median", "0 s or more"))
-            }
-            Distribution::Lognormal { sigma, .. } if !(0.0..=5.0).contains(sigma) => {
-                Some(("lognormal.sigma", "between 0 and 5"))
-            }
-            Distribution::Sometimes { chance, .. } if !(0.0..=1.0).contains(chance) => {
-                Some(("sometimes.chance", "between 0 and 1"))
-            }
-            Distribution::Sometimes { of, .. } => of.fault(),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

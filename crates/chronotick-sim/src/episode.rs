@@ -60,24 +60,6 @@ pub(crate) enum Schedule {
 }
 
 impl Schedule {
-    /// What is wrong, if anything: which key, and what can be written.
-    pub(crate) fn fault(&self) -> Option<(&'static str, &'static str)> {
-        let positive = "write \"1 s\" or more";
-        match self {
-            Schedule::Fixed { lasts, .. } if lasts.0 < 1.0 => Some(("fixed.lasts", positive)),
-            Schedule::Fixed { at, lasts } if at.windows(2).any(|w| w[1].0 < w[0].0 + lasts.0) => {
-                Some(("fixed.at", "write ascending times, `lasts` or more apart"))
-            }
-            Schedule::Periodic { lasts, .. } if lasts.0 < 1.0 => Some(("periodic.lasts", positive)),
-            Schedule::Periodic { every, lasts, .. } if every < lasts => {
-                Some(("periodic.every", "write a time not shorter than `lasts`"))
-            }
-            Schedule::Random { pause, .. } if pause.0 < 1.0 => Some(("random.pause", positive)),
-            Schedule::Random { lasts, .. } if lasts.0 < 1.0 => Some(("random.lasts", positive)),
-            _ => None,
-        }
-    }
-
     fn times(&self, duration: f64, random: &mut Random) -> Vec<(f64, f64)> {
         let mut times = Vec::new();
         match self {
@@ -180,11 +162,5 @@ mod tests {
         assert!(course.at(0, course.occurrences[3].start).is_none(), "another source");
         assert!(course.at(1, course.occurrences[3].start).is_some());
         assert!(course.at(1, course.occurrences[3].end).is_none());
-    }
-
-    #[test]
-    fn fixed_times_must_not_overlap() {
-        let when = Schedule::Fixed { at: vec![Seconds(0.0), Seconds(50.0)], lasts: Seconds(60.0) };
-        assert_eq!(when.fault().unwrap().0, "fixed.at");
     }
 }

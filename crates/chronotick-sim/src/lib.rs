@@ -13,6 +13,7 @@
 
 pub mod allan;
 mod baseline;
+mod check;
 mod distribution;
 mod episode;
 pub mod logged;

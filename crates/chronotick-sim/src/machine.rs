@@ -2,7 +2,7 @@
 //! broken counters disturb, and the host's system clock, which somebody else may be steering. True time is a [`Span`]
 //! since the start.
 
-use crate::oscillator::{Oscillator, Temperature, frequencies};
+use crate::oscillator::{FrequencyStep, Oscillator, Temperature, frequencies};
 use crate::quantity::{Frequency, Seconds};
 use crate::random::Random;
 use chronotick_core::{Disruption, RawInstant, Span};
@@ -63,6 +63,35 @@ pub(crate) struct Host {
     pub(crate) memory: Seconds,
 }
 
+/// Something that has happened to the clocks, in seconds of true time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Incident {
+    pub(crate) what: &'static str,
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+    /// Whether the raw clock or its frequency is another one since then.
+    pub(crate) concerns_raw: bool,
+}
+
+impl Incident {
+    fn of(d: &Disturbance) -> Incident {
+        let start = d.at.0.ceil();
+        let (what, lasts, concerns_raw) = match d.what {
+            Trouble::Suspend(lasts) => ("suspend", lasts.0.ceil(), true),
+            Trouble::Jump(_) => ("jump of the raw clock", 0.0, true),
+            Trouble::Migrate { .. } => ("migration", 0.0, true),
+            Trouble::SystemStep(_) => ("step of the system clock", 0.0, false),
+            Trouble::SystemSlew { lasts, .. } => ("slew of the system clock", lasts.0, false),
+        };
+        Incident { what, start, end: start + lasts, concerns_raw }
+    }
+
+    fn step(s: &FrequencyStep) -> Incident {
+        let start = s.at.0.floor();
+        Incident { what: "frequency step", start, end: start, concerns_raw: true }
+    }
+}
+
 /// The clocks second by second; within a second both run evenly.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -74,8 +103,8 @@ pub(crate) struct Machine {
     asleep: Vec<(i64, i64)>,
     /// What the client is told, and from when on.
     pub(crate) notices: Vec<(Span, Disruption)>,
-    /// Whole seconds at which the raw clock or its frequency changed.
-    pub(crate) changes: Vec<f64>,
+    /// What happened to the clocks.
+    pub(crate) incidents: Vec<Incident>,
 }
 
 const SECOND: i64 = 1_000_000_000;
@@ -92,7 +121,6 @@ impl Machine {
         let mut rates = frequencies(oscillator, temperatures, seconds, seed);
         let mut jumps = vec![0.0; seconds];
         let mut asleep = Vec::new();
-        let mut changes: Vec<f64> = oscillator.steps.iter().map(|s| s.at.0.floor()).collect();
         for d in disturbances.iter().filter(|d| d.at.0 < seconds as f64) {
             let at = (d.at.0.ceil() as usize).min(seconds - 1);
             match d.what {
@@ -106,9 +134,8 @@ impl Machine {
                     jumps[at] += jump.0;
                     rates[at..].iter_mut().filter(|r| **r > -1.0).for_each(|r| *r += frequency.0);
                 }
-                Trouble::SystemStep(_) | Trouble::SystemSlew { .. } => continue,
+                Trouble::SystemStep(_) | Trouble::SystemSlew { .. } => {}
             }
-            changes.push(at as f64);
         }
         let mut offset = oscillator.start.0 * Random::new(seed, "oscillator.start").signed();
         let mut raw = Vec::with_capacity(seconds);
@@ -118,7 +145,14 @@ impl Machine {
             offset += rate;
         }
         asleep.sort_unstable();
-        let mut machine = Machine { raw, system: Vec::new(), asleep, notices: Vec::new(), changes };
+        let incidents: Vec<Incident> = oscillator
+            .steps
+            .iter()
+            .map(Incident::step)
+            .chain(disturbances.iter().map(Incident::of))
+            .filter(|i| i.start < seconds as f64)
+            .collect();
+        let mut machine = Machine { raw, system: Vec::new(), asleep, notices: Vec::new(), incidents };
         machine.system = machine.system_clock(disturbances, host, seed);
         machine.notices = machine.notices(disturbances);
         machine
@@ -259,7 +293,8 @@ mod tests {
         ]);
         assert_eq!((raw(&m, 9.5), raw(&m, 10.0), raw(&m, 20.0)), (9.5, 12.0, 21.5));
         assert!((raw(&m, 120.0) - 121.6).abs() < 1e-8);
-        assert_eq!(m.changes, [10.0, 20.0]);
+        let starts: Vec<f64> = m.incidents.iter().map(|i| i.start).collect();
+        assert_eq!(starts, [10.0, 20.0]);
     }
 
     #[test]

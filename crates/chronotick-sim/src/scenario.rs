@@ -1,10 +1,10 @@
 //! Scenario files: a world as text (TOML), composed of an oscillator, temperatures, sources with their paths, episodes
-//! of trouble, and what happens to the machine. Nothing is simulated here; a malformed file gets an error that names
-//! the key and the mend.
+//! of trouble, and what happens to the machine. Nothing is simulated here.
 
+use crate::check;
 use crate::distribution::Distribution;
 use crate::episode::Episode;
-use crate::machine::{Disturbance, Host, Trouble};
+use crate::machine::{Disturbance, Host};
 use crate::oscillator::{Oscillator, Temperature};
 use crate::quantity::Seconds;
 use serde::Deserialize;
@@ -123,10 +123,6 @@ pub enum ScenarioError {
     },
 }
 
-fn refuse(key: impl Into<String>, problem: impl ToString, mend: impl Into<String>) -> ScenarioError {
-    ScenarioError::Value { key: key.into(), problem: problem.to_string(), mend: mend.into() }
-}
-
 macro_rules! built_in {
     ($($name:literal)*) => {
         /// The scenarios that come with the program: name and text of the file.
@@ -141,7 +137,7 @@ impl Scenario {
         "bufferbloat" "campus" "cheap-crystal" "constellation" "counter-jump" "everything" "flapping"
         "laptop" "liar-1-of-3" "liars-2-of-5" "liars-agree" "long-outage" "lost-reference"
         "misled-host" "mobile" "other-daemon" "quiet-oven" "rush-hour" "satellite" "six-sources"
-        "smear" "step-in-the-dark" "virtual-machine"
+        "smear" "split" "step-in-the-dark" "vanishing" "virtual-machine"
     }
 
     /// Reads a scenario from a file.
@@ -173,7 +169,7 @@ impl Scenario {
     /// It is not TOML, has an unknown key, or a value is out of its range: the error says which and what to write.
     pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
         let scenario: Scenario = toml::from_str(text)?;
-        scenario.check()?;
+        check::scenario(&scenario)?;
         Ok(scenario)
     }
 
@@ -191,157 +187,11 @@ impl Scenario {
     pub fn source_count(&self) -> usize {
         self.sources.iter().map(|group| group.delays.len()).sum()
     }
-
-    /// Longer worlds would fill the memory: sixteen bytes for each second.
-    const LONGEST: f64 = 400.0 * 86_400.0;
-
-    fn check(&self) -> Result<(), ScenarioError> {
-        let usable = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if self.name.is_empty() || !self.name.chars().all(usable) {
-            return Err(refuse(
-                "name",
-                format!("{:?} cannot name files", self.name),
-                "use letters, digits, - and _",
-            ));
-        }
-        in_range("duration", self.duration.0, 60.0, Scenario::LONGEST, "between \"1 min\" and \"400 d\"")?;
-        if let Some(poll) = self.poll {
-            in_range("poll", poll.0, 0.1, 86_400.0, "between \"100 ms\" and \"1 d\"")?;
-        }
-        if self.source_count() == 0 {
-            return Err(refuse("sources", "there is none", "add [[sources]] with delays = [\"10 ms\"]"));
-        }
-        self.check_clock()?;
-        for (i, group) in self.sources.iter().enumerate() {
-            group.check(&format!("sources[{i}]"))?;
-        }
-        for (i, episode) in self.episodes.iter().enumerate() {
-            check_episode(&format!("episodes[{i}]"), episode, self.source_count())?;
-        }
-        for (i, disturbance) in self.machine.iter().enumerate() {
-            check_disturbance(&format!("machine[{i}]"), disturbance)?;
-        }
-        Ok(())
-    }
-
-    fn check_clock(&self) -> Result<(), ScenarioError> {
-        let o = &self.oscillator;
-        in_range("oscillator.frequency", o.frequency.0, 0.0, 1e-3, "between \"0 ppm\" and \"1000 ppm\"")?;
-        for (key, value) in [("white", o.white), ("flicker", o.flicker), ("random-walk", o.random_walk)] {
-            in_range(&format!("oscillator.{key}"), value, 0.0, 1e-4, "between 0 and 1e-4")?;
-        }
-        for (i, temperature) in self.temperatures.iter().enumerate() {
-            let key = |name| format!("temperatures[{i}].{name}");
-            let positive = |name, s: Seconds| in_range(&key(name), s.0, 1.0, 1e9, "\"1 s\" or more");
-            match temperature {
-                Temperature::Sine { period, .. } => positive("sine.period", *period)?,
-                Temperature::Thermostat { on, off, spread, .. } => {
-                    positive("thermostat.on", *on)?;
-                    positive("thermostat.off", *off)?;
-                    in_range(&key("thermostat.spread"), *spread, 0.0, 1.0, "between 0 and 1")?;
-                }
-                Temperature::Load { on, off, .. } => {
-                    positive("load.on", *on)?;
-                    positive("load.off", *off)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Sources {
-    fn check(&self, key: &str) -> Result<(), ScenarioError> {
-        for (i, delay) in self.delays.iter().enumerate() {
-            in_range(&format!("{key}.delays[{i}]"), delay.0, 0.0, 60.0, "between \"0 s\" and \"60 s\"")?;
-            if self.asymmetry.0.abs() > delay.0 {
-                let problem = "one way would take less than no time";
-                return Err(refuse(format!("{key}.asymmetry"), problem, "at most the shortest of `delays`"));
-            }
-        }
-        for (name, value) in [("loss", self.loss), ("duplicate", self.duplicate)] {
-            in_range(&format!("{key}.{name}"), value, 0.0, 1.0, "a probability between 0 and 1")?;
-        }
-        in_range(&format!("{key}.stratum"), f64::from(self.stratum), 1.0, 15.0, "between 1 and 15")?;
-        check_jitter(key, &self.jitter)
-    }
-}
-
-fn check_episode(key: &str, episode: &Episode, sources: usize) -> Result<(), ScenarioError> {
-    if let Some(&wrong) = episode.sources.iter().flatten().find(|&&s| s >= sources) {
-        let mend = format!("there are {sources}, numbered from 0");
-        return Err(refuse(format!("{key}.sources"), format!("no source {wrong}"), mend));
-    }
-    in_range(&format!("{key}.loss"), episode.loss, 0.0, 1.0, "a probability between 0 and 1")?;
-    if let Some((name, mend)) = episode.when.fault() {
-        return Err(refuse(format!("{key}.when.{name}"), "out of range", mend));
-    }
-    if let Some((name, mend)) = episode.delay.as_ref().and_then(Distribution::fault) {
-        return Err(refuse(format!("{key}.delay.{name}"), "out of range", mend));
-    }
-    check_jitter(key, &episode.jitter)
-}
-
-fn check_jitter(key: &str, jitter: &[Distribution]) -> Result<(), ScenarioError> {
-    match jitter.iter().enumerate().find_map(|(i, d)| Some((i, d.fault()?))) {
-        Some((i, (name, mend))) => Err(refuse(format!("{key}.jitter[{i}].{name}"), "out of range", mend)),
-        None => Ok(()),
-    }
-}
-
-fn check_disturbance(key: &str, disturbance: &Disturbance) -> Result<(), ScenarioError> {
-    let at = format!("{key}.at");
-    in_range(&at, disturbance.at.0, 0.0, Scenario::LONGEST, "after the start")?;
-    if let Trouble::Suspend(lasts) = disturbance.what {
-        in_range(&format!("{key}.what.suspend"), lasts.0, 1.0, Scenario::LONGEST, "\"1 s\" or more")?;
-    }
-    Ok(())
-}
-
-fn in_range(key: &str, value: f64, least: f64, most: f64, mend: &str) -> Result<(), ScenarioError> {
-    if (least..=most).contains(&value) {
-        Ok(())
-    } else {
-        Err(refuse(key, value, format!("write a value {mend}")))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PLAIN: &str = "name = 'x'\nwhat = 'y'\nduration = '1 h'\npoll = '16 s'\n";
-
-    fn error(text: &str) -> String {
-        Scenario::parse(&format!("{PLAIN}{text}")).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn errors_name_the_key_and_the_mend() {
-        for (text, key, mend) in [
-            ("", "sources", "missing field"),
-            ("sources = []", "sources", "add [[sources]]"),
-            ("[[sources]]\ndelays = ['10msec']", "delays", "units ns, us"),
-            ("[[sources]]\ndelays = ['10 ms']\nlosses = 0.1", "losses", "expected one of"),
-            ("[[sources]]\ndelays = ['10 ms']\nloss = 1.1", "sources[0].loss", "between 0 and 1"),
-            ("[[sources]]\ndelays = ['1 ms']\nasymmetry = '2 ms'", "asymmetry", "at most the shortest"),
-            (
-                "[[sources]]\ndelays = ['1 ms']\njitter = [{ lomax = { shape = 0, scale = '1 ms', max = '1 s' } }]",
-                "sources[0].jitter[0].lomax.shape",
-                "more than 0",
-            ),
-            (
-                "[[sources]]\ndelays = ['1 ms']\n[[episodes]]\nwhat = 'x'\nsources = [1]\n\
-                 when = { fixed = { at = ['0 s'], lasts = '1 h' } }",
-                "episodes[0].sources",
-                "numbered from 0",
-            ),
-            ("[[sources]]\ndelays = ['1 ms']\n[oscillator]\nwhite = 1", "oscillator.white", "1e-4"),
-        ] {
-            let said = error(text);
-            assert!(said.contains(key) && said.contains(mend), "{text}: {said}");
-        }
-    }
 
     #[test]
     fn the_explained_example_is_a_scenario_and_shows_the_defaults() {

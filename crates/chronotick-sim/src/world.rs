@@ -120,8 +120,12 @@ impl World {
                 servers: servers.clone(),
             }));
         }
-        let clock = |&at: &f64| Happening { what: "clock".into(), start: at, end: at, servers: Vec::new() };
-        all.extend(self.machine.changes.iter().map(clock));
+        all.extend(self.machine.incidents.iter().map(|i| Happening {
+            what: i.what.into(),
+            start: i.start,
+            end: i.end,
+            servers: Vec::new(),
+        }));
         all
     }
 
@@ -129,11 +133,11 @@ impl World {
     /// way, or what a source says. Ascending.
     pub fn changes(&self) -> Vec<RawInstant> {
         let shifts = self.courses.iter().filter(|c| c.shifts()).flat_map(|c| &c.occurrences);
+        let incidents =
+            self.machine.incidents.iter().filter(|i| i.concerns_raw).flat_map(|i| [i.start, i.end]);
         // What comes and goes faster than a client asks is noise.
-        let times = shifts
-            .filter(|o| o.end - o.start >= 60.0)
-            .flat_map(|o| [o.start, o.end])
-            .chain(self.machine.changes.iter().copied());
+        let times =
+            shifts.filter(|o| o.end - o.start >= 60.0).flat_map(|o| [o.start, o.end]).chain(incidents);
         let mut all: Vec<RawInstant> = times.map(|t| self.machine.raw_at(Span::from_secs_f64(t))).collect();
         all.sort_unstable();
         all
@@ -292,4 +296,89 @@ fn with_arrival([t1, t2, t3, _]: [Span; 4], raw: RawInstant) -> [Span; 4] {
 
 fn since_start(raw: RawInstant) -> Span {
     raw - RawInstant::from_nanos(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes everything down and asks every four seconds.
+    #[derive(Default)]
+    struct Diary {
+        replies: Vec<Reply>,
+        moments: Vec<Moment>,
+        disruptions: Vec<Disruption>,
+    }
+
+    impl Client for Diary {
+        fn interval(&mut self, _source: u32, _now: RawInstant) -> Span {
+            Span::from_secs(4)
+        }
+        fn receive(&mut self, reply: &Reply) {
+            self.replies.push(*reply);
+        }
+        fn disrupted(&mut self, disruption: Disruption, _now: RawInstant) {
+            self.disruptions.push(disruption);
+        }
+        fn compare(&mut self, moment: &Moment) {
+            self.moments.push(*moment);
+        }
+    }
+
+    fn diary(text: &str) -> (Diary, Passage, World) {
+        let text = format!("name = 'x'\nwhat = 'y'\nduration = '1 h'\n{text}");
+        let world = World::new(&Scenario::parse(&text).unwrap(), 3);
+        let mut diary = Diary::default();
+        let passage = world.run(Span::from_secs(10), &mut diary);
+        (diary, passage, world)
+    }
+
+    #[test]
+    fn the_scenario_or_the_client_decides_how_often_to_ask() {
+        let (_, fixed, _) = diary("poll = '16 s'\n[[sources]]\ndelays = ['1 ms', '2 ms']");
+        let (_, own, _) = diary("[[sources]]\ndelays = ['1 ms', '2 ms']");
+        assert!((fixed.sent as i64 - 2 * 3600 * 100 / 1616).abs() < 5, "{fixed:?}");
+        assert!((own.sent as i64 - 2 * 3600 * 100 / 404).abs() < 10, "{own:?}");
+        assert_eq!(own.sent - own.answered, own.stale, "only the end cuts answers off");
+    }
+
+    #[test]
+    fn an_answer_to_an_older_request_and_a_copy_are_not_taken() {
+        // Each answer takes 5 s, the next request leaves after 4 s: none is ever in time.
+        let (late, passage, _) = diary("[[sources]]\ndelays = ['2.5 s']");
+        assert!(late.replies.is_empty() && passage.stale > 800, "{passage:?}");
+        let (twice, passage, _) = diary("[[sources]]\ndelays = ['10 ms']\nduplicate = 1.0");
+        assert_eq!(twice.replies.len() as u64, passage.answered);
+        assert_eq!(passage.stale, passage.answered);
+    }
+
+    #[test]
+    fn asleep_nothing_is_sent_or_received_and_the_raw_clock_says_nothing_of_it() {
+        let (diary, _, world) = diary(
+            "[[sources]]\ndelays = ['10 ms']\n[[machine]]\nat = '20 min'\nwhat = { suspend = '30 min' }\n\
+             [[machine]]\nat = '55 min'\nwhat = { system-step = '1 s' }",
+        );
+        let asleep = |s: Span| (Span::from_secs(1200)..Span::from_secs(3000)).contains(&s);
+        assert!(diary.replies.iter().all(|r| !asleep(r.stamps[1])));
+        assert!((diary.moments.len() as i64 - 180).abs() <= 1, "half an hour of the raw clock");
+        let lasted = Span::from_secs(1800);
+        let stepped = Disruption::SystemStep { by: Span::from_secs(1) };
+        assert_eq!(diary.disruptions, [Disruption::Suspended { lasted }, stepped]);
+        assert_eq!(world.happenings().len(), 2);
+        assert_eq!(world.changes().len(), 2, "the system clock is none of the raw clock's changes");
+    }
+
+    #[test]
+    fn the_truth_comes_at_each_step_of_the_raw_clock() {
+        let (diary, _, world) = diary(
+            "[[sources]]\ndelays = ['10 ms']\n[oscillator]\nsteps = [{ at = '30 min', by = '50 ppm' }]",
+        );
+        assert!((359..=360).contains(&diary.moments.len()));
+        for (i, moment) in diary.moments.iter().enumerate() {
+            assert_eq!(moment.raw, RawInstant::from_nanos(10_000_000_000 * (i as i64 + 1)));
+            let again = world.machine.raw_at(moment.utc - EPOCH);
+            assert!((again - moment.raw).abs() <= Span::from_nanos(2));
+        }
+        assert_eq!(world.happenings()[0].what, "frequency step");
+    }
 }
