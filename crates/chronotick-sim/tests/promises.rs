@@ -35,6 +35,16 @@ fn a_minority_of_liars_is_not_followed() {
     }
 }
 
+/// Where half of the sources lie nobody is believed: the state says so, and the bound spans what all of them say.
+#[test]
+fn without_a_majority_it_says_so() {
+    let trial = trial("split", 18);
+    let torn: Vec<&Row> = trial.rows.iter().filter(|r| (3700..10_700).contains(&seconds(r))).collect();
+    assert!(torn.iter().all(|row| row.state == State::Unsynced && row.bounded && row.bound > 80e-3));
+    let agreed = trial.rows.iter().find(|r| seconds(r) >= 13_000).unwrap();
+    assert!(agreed.state == State::Synced && agreed.bound < 20e-3);
+}
+
 /// Unknown is never healthy: without answers the state falls to holdover, and the bound grows until they are back.
 #[test]
 fn an_outage_is_holdover_with_a_growing_bound() {
