@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::checkpoint::Checkpoint;
 use crate::models::Model;
 use crate::models::chronos_bolt::ChronosBolt;
+use crate::models::chronos2::Chronos2;
 use crate::{Abilities, Family, Forecast, ForecastError, Levels, OpenError, Task};
 
 /// A model, ready to forecast. It is immutable and can be shared between threads.
@@ -15,6 +16,7 @@ pub struct Forecaster {
 /// The opened model. The cases of [`check`](crate::check) reach into it for options that only one family has.
 pub(crate) enum Network {
     ChronosBolt(ChronosBolt),
+    Chronos2(Chronos2),
 }
 
 impl Forecaster {
@@ -29,6 +31,7 @@ impl Forecaster {
         let checkpoint = Checkpoint::open(path)?;
         let network = match Family::of(&checkpoint)? {
             Family::ChronosBolt => Network::ChronosBolt(ChronosBolt::load(&checkpoint)?),
+            Family::Chronos2 => Network::Chronos2(Chronos2::load(&checkpoint)?),
             family => return Err(checkpoint.unsupported(family.to_string())),
         };
         Ok(Self { network })
@@ -38,6 +41,7 @@ impl Forecaster {
     pub fn family(&self) -> Family {
         match self.network {
             Network::ChronosBolt(_) => Family::ChronosBolt,
+            Network::Chronos2(_) => Family::Chronos2,
         }
     }
 
@@ -62,18 +66,13 @@ impl Forecaster {
         horizon: usize,
         levels: &[f64],
     ) -> Result<Vec<Vec<Forecast>>, ForecastError> {
-        if horizon == 0 {
-            return Err(ForecastError::NoHorizon);
-        }
+        check_question(tasks, horizon)?;
         let abilities = self.abilities();
         for level in levels {
             self.check_level(*level, &abilities.levels)?;
         }
-        for (index, task) in tasks.iter().enumerate() {
-            if !abilities.covariates && !task.covariates.is_empty() {
-                return Err(ForecastError::Covariates { family: self.family() });
-            }
-            check_task(index, task, horizon)?;
+        if !abilities.covariates && tasks.iter().any(|task| !task.covariates.is_empty()) {
+            return Err(ForecastError::Covariates { family: self.family() });
         }
         if tasks.is_empty() {
             return Ok(Vec::new());
@@ -94,12 +93,21 @@ impl Forecaster {
     fn model(&self) -> &dyn Model {
         match &self.network {
             Network::ChronosBolt(model) => model,
+            Network::Chronos2(model) => model,
         }
     }
 
     pub(crate) fn network(&self) -> &Network {
         &self.network
     }
+}
+
+/// Refuses a question that makes no sense to any model.
+pub(crate) fn check_question(tasks: &[Task], horizon: usize) -> Result<(), ForecastError> {
+    if horizon == 0 {
+        return Err(ForecastError::NoHorizon);
+    }
+    tasks.iter().enumerate().try_for_each(|(index, task)| check_task(index, task, horizon))
 }
 
 fn check_task(task: usize, question: &Task, horizon: usize) -> Result<(), ForecastError> {

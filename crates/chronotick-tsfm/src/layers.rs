@@ -49,11 +49,17 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> std::result::Result<Self, OpenError> {
-        let weights = parts
-            .iter()
-            .map(|part| checkpoint.tensor(&format!("{parent}.{part}.weight"), &[outputs, inputs]))
-            .collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(Self::new(&Tensor::cat(&weights, 0)?, None)?)
+        let load = |part| Self::load_unbiased(checkpoint, &format!("{parent}.{part}"), inputs, outputs);
+        let parts = parts.iter().map(load).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(Self::stack(&parts)?)
+    }
+
+    /// One layer of several with the same inputs, either all or none with a bias: their outputs side by side.
+    pub(crate) fn stack(parts: &[Self]) -> Result<Self> {
+        let weights: Vec<&Tensor> = parts.iter().map(|part| &part.weight).collect();
+        let biases: Vec<&Tensor> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
+        let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0)?) };
+        Ok(Self { weight: Tensor::cat(&weights, 1)?, bias })
     }
 
     /// A layer of a weight `[outputs, inputs]`.
@@ -142,6 +148,11 @@ impl RmsNorm {
         epsilon: f64,
     ) -> std::result::Result<Self, OpenError> {
         Ok(Self { weight: checkpoint.tensor(name, &[width])?, epsilon: epsilon as f32 })
+    }
+
+    /// Where the weight lies, and so where the model computes.
+    pub(crate) fn device(&self) -> &Device {
+        self.weight.device()
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -42,6 +42,19 @@ pub(crate) fn at_rank(sorted: &[f64], rank: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (rank - below as f64).clamp(0.0, 1.0)
 }
 
+/// The line through `knots` (ascending) and `values`, flat outside of them.
+pub(crate) fn interpolate(knots: &[f64], values: &[f64], x: f64) -> f64 {
+    let above = knots.partition_point(|knot| *knot < x);
+    if above == 0 {
+        return values[0];
+    }
+    if above == knots.len() {
+        return values[above - 1];
+    }
+    let share = (x - knots[above - 1]) / (knots[above] - knots[above - 1]);
+    values[above - 1] + (values[above] - values[above - 1]) * share
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +67,14 @@ mod tests {
         assert_eq!((nothing.location, nothing.scale), (0.0, 1.0));
         let gap = Instance::of(&[1.0, f32::NAN, 3.0]);
         assert_eq!((gap.apply(3.0), gap.undo(-1.0)), (1.0, 1.0));
+    }
+
+    #[test]
+    fn interpolation_is_exact_at_the_knots_and_flat_outside() {
+        let (knots, values) = ([0.1, 0.5, 0.9], [3.0, 1.0, 2.0]);
+        let read = |x| interpolate(&knots, &values, x);
+        assert_eq!([0.0, 0.1, 0.5, 0.9, 1.0].map(read), [3.0, 3.0, 1.0, 2.0, 2.0]);
+        assert!((read(0.3) - 2.0).abs() < 1e-12);
     }
 
     #[test]

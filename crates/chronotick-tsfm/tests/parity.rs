@@ -22,3 +22,8 @@ fn assert_parity(name: &str, family: Family, cases: usize) {
 fn chronos_bolt() {
     assert_parity("chronos-bolt", Family::ChronosBolt, 18);
 }
+
+#[test]
+fn chronos_2() {
+    assert_parity("chronos-2", Family::Chronos2, 22);
+}

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Case, CheckError, Series, Verdict, all_values};
+use super::{Case, CheckError, Series, Verdict, all_values, tasks_of};
 use crate::models::chronos_bolt::ChronosBolt;
 
 #[derive(Deserialize)]
@@ -27,10 +27,10 @@ pub(super) fn replay(model: &ChronosBolt, case: &Case, verdict: &mut Verdict) ->
     let scales = case.scales(&recorded.loc, &recorded.unit, count)?;
     case.same_length("expected.quantiles", recorded.expected.quantiles.len(), count)?;
     case.same_length("expected.mean", recorded.expected.mean.len(), count)?;
-    let series = all_values(&recorded.inputs);
-    let predict = |levels: &[f64]| {
-        model.predict(&series, recorded.prediction_length, levels).map_err(|error| case.refused(error.into()))
-    };
+    let (series, horizon) = (all_values(&recorded.inputs), recorded.prediction_length);
+    let tasks = tasks_of(&recorded.inputs);
+    let predict =
+        |levels: &[f64]| case.forecast(&tasks, horizon, || Ok(model.predict(&series, horizon, levels)?));
     let (tables, medians) = (predict(&recorded.quantile_levels)?, predict(&[0.5])?);
     for (i, scale) in scales.into_iter().enumerate() {
         let (quantiles, mean) = (&recorded.expected.quantiles[i], &recorded.expected.mean[i]);

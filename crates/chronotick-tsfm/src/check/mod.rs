@@ -5,6 +5,7 @@
 //! location and spread in the model's own normalisation, listed in the case: 10⁻⁴ in the model's units, plus the
 //! rounding of the value itself.
 
+mod chronos2;
 mod chronos_bolt;
 
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::forecaster::Network;
-use crate::{Family, ForecastError, Forecaster, OpenError};
+use crate::forecaster::{Network, check_question};
+use crate::{Family, ForecastError, Forecaster, OpenError, Task};
 
 /// Opens the model in a folder and replays every case of the folder's `cases.json`.
 ///
@@ -48,6 +49,7 @@ pub fn run(folder: &Path) -> Result<Report, CheckError> {
 fn replay(forecaster: &Forecaster, case: &Case, verdict: &mut Verdict) -> Result<(), CheckError> {
     match forecaster.network() {
         Network::ChronosBolt(model) => chronos_bolt::replay(model, case, verdict),
+        Network::Chronos2(model) => chronos2::replay(model, case, verdict),
     }
 }
 
@@ -185,9 +187,15 @@ impl Case<'_> {
         CheckError::Format { path: self.path.to_owned(), reason }
     }
 
-    /// The error for a case that the model refuses.
-    pub(crate) fn refused(&self, source: ForecastError) -> CheckError {
-        CheckError::Forecast { case: self.name().to_owned(), source }
+    /// Forecasts, once the case's tasks have passed what every question has to pass.
+    pub(crate) fn forecast<T>(
+        &self,
+        tasks: &[Task],
+        horizon: usize,
+        predict: impl FnOnce() -> Result<T, ForecastError>,
+    ) -> Result<T, CheckError> {
+        let forecast = check_question(tasks, horizon).and_then(|()| predict());
+        forecast.map_err(|source| CheckError::Forecast { case: self.name().to_owned(), source })
     }
 
     /// Pairs a case's `loc` and `unit`, one per series.
@@ -224,4 +232,9 @@ impl Series {
 
 pub(crate) fn all_values(series: &[Series]) -> Vec<Vec<f64>> {
     series.iter().map(Series::values).collect()
+}
+
+/// Each series as a task of its own.
+pub(crate) fn tasks_of(series: &[Series]) -> Vec<Task> {
+    series.iter().map(|series| Task::from(series.values())).collect()
 }

@@ -69,7 +69,7 @@ impl Config {
         }
         let (buckets, distance) =
             (config.relative_attention_num_buckets, config.relative_attention_max_distance);
-        if buckets % 4 != 0 || distance <= buckets / 4 {
+        if !buckets.is_multiple_of(4) || distance <= buckets / 4 {
             return Err(checkpoint.bad_config(format!(
                 "relative_attention_num_buckets is {buckets} and relative_attention_max_distance {distance}; \
                  wanted are a multiple of 4 and more than a quarter of it"

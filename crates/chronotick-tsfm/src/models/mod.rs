@@ -1,6 +1,7 @@
 //! One file per family: its configuration as `config.json` has it, its weights under their published names, its
 //! forward pass, and around that the pipeline of its reference.
 
+pub(crate) mod chronos2;
 pub(crate) mod chronos_bolt;
 
 use candle_core::Tensor;
