@@ -217,9 +217,9 @@ fn a_stopped_daemon_leaves_what_it_learned_and_says_that_it_is_gone() {
     daemon.wait_for_state("synced");
     daemon.signal("-TERM");
     assert!(daemon.child.wait().unwrap().success());
-    let now = daemon.json(&["now", "--json"]);
-    assert_eq!(now["state"], "unsynced");
-    assert!(now["reason"].as_str().unwrap().contains("stopped"), "{now}");
+    let status = daemon.json(&["status", "--json"]);
+    assert_eq!(status["state"], "unsynced");
+    assert!(status["reason"].as_str().unwrap().contains("stopped"), "{status}");
     assert!(daemon.dirs.path().join("state/learned.json").exists());
 }
 

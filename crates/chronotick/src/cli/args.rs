@@ -86,6 +86,8 @@ pub enum Command {
     /// Check, show or write the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Serve agents over the Model Context Protocol on stdin and stdout.
+    Mcp,
     /// Let the engine live through simulated worlds and score it against their truth.
     Simulate(Simulate),
     /// Replay recorded exchanges through the engine, and score it where the truth lies beside them.

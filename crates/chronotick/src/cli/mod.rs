@@ -37,6 +37,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         }
         Some(Command::Tracking { json }) => view(&arguments, *json, |s, _| views::tracking(s)),
         Some(Command::Explain { json }) => view(&arguments, *json, views::explain),
+        Some(Command::Mcp) => run::mcp(&arguments),
         Some(Command::Simulate(options)) => accuracy::simulate(options),
         Some(Command::Replay(options)) => accuracy::replay(options),
         Some(Command::Score(options)) => accuracy::score(options),

@@ -4,7 +4,7 @@ use super::args::{Arguments, Now};
 use super::{Failure, code, load, rfc3339, runtime_dir};
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
-use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Span, State, Writer};
+use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Reason, Span, State, Writer};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) fn execute(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
     match Door::open(runtime_dir(arguments).as_deref()) {
-        Ok(door) => Ok(answer(&door.clock, options, "daemon")),
-        Err(OpenError::Missing { .. }) => {
+        Ok(door) if door.clock.now().reason != Reason::Stopped => Ok(answer(&door.clock, options, "daemon")),
+        Ok(_) | Err(OpenError::Missing { .. }) => {
             eprintln!("chronotick: no daemon is running: measuring once (start one with `chronotick run`)");
             measure_once(arguments, options)
         }

@@ -1,12 +1,15 @@
 //! `chronotick run` and `chronotick mcp`: the daemon in the foreground, and the agents' door to it.
 
 use super::args::Arguments;
-use super::{Failure, load, log as logging};
+use super::{Failure, load, log as logging, runtime_dir};
+use crate::config::Config;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
-use chronotick_clock::{Writer, page_path};
+use crate::door::{Door, SharedSnapshot};
+use chronotick_clock::{Clock, OpenError, Span, Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::process::ExitCode;
+use std::sync::{Arc, PoisonError};
 
 /// Measures and publishes until SIGINT or SIGTERM.
 pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -36,6 +39,9 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A page that was left alone for so long has no daemon any more.
+const SILENT: Span = Span::from_secs(5);
+
 fn stop_on_signals(stop: Stop) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -44,4 +50,38 @@ fn stop_on_signals(stop: Stop) -> Result<(), Failure> {
         }
     })?;
     Ok(())
+}
+
+/// Serves agents on stdin and stdout: from the running daemon, or without one from an engine of our own.
+pub(super) fn mcp(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let door = match Door::open(runtime_dir(arguments).as_deref()) {
+        Ok(door) if door.clock.page_status().age < SILENT => door,
+        Ok(_) | Err(OpenError::Missing { .. }) => {
+            let config = load(arguments)?;
+            logging::start(config.log_level);
+            log::info!("no daemon is running: measuring in this process");
+            own_engine(&config)?
+        }
+        Err(e) => return Err(e.into()),
+    };
+    crate::mcp::serve_stdio(Arc::new(door))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An engine that lives as long as this process.
+fn own_engine(config: &Config) -> Result<Door, Failure> {
+    let page = Writer::in_memory()?;
+    let shared = SharedSnapshot::default();
+    let door = Door::within(Clock::of(&page), shared.clone());
+    let keep = move |snapshot| {
+        *shared.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
+    };
+    let outlets = Outlets { page, snapshot: Box::new(keep) };
+    let daemon = Daemon::new(config, Box::new(Host), outlets, Stop::new()?, Some(config.state_dir.clone()));
+    std::thread::Builder::new().name("engine".into()).spawn(move || {
+        if let Err(e) = daemon.run() {
+            log::error!("the engine has stopped: {e}");
+        }
+    })?;
+    Ok(door)
 }
