@@ -7,7 +7,17 @@
 //! * [`logged`] judges by recordings of real machines, where nobody knew the truth.
 //! * [`allan`] has the Allan deviation.
 //!
-//! All worlds are reproducible to the bit: the random numbers and their transforms do not depend on the platform.
+//! ```
+//! use chronotick_sim::{Scenario, Trial, report};
+//! let scenario = Scenario::built_in("liar-1-of-3")?;
+//! let trials: Vec<Trial> = (1..=2).map(|seed| Trial::simulate(&scenario, seed)).collect();
+//! println!("{}", report::table(&trials));
+//! assert!(report::html(&trials).contains("One of three sources is 4 ms wrong"));
+//! # Ok::<(), chronotick_sim::ScenarioError>(())
+//! ```
+//!
+//! All worlds are reproducible to the bit: random numbers come from a generator written here, and their transforms use
+//! `libm` and the exact operations of IEEE 754 only, never the platform's mathematics.
 
 #![forbid(unsafe_code)]
 

@@ -5,7 +5,7 @@ use crate::allan;
 use crate::plot::{Axis, Layer, Plot, STYLE, Shape, escape};
 use crate::score::{Answer, Regime, Score};
 use crate::trial::{Row, Trial};
-use chronotick_core::{Levels, State};
+use chronotick_core::{Event, Levels, State};
 use std::fmt::Write as _;
 
 /// A number of the table: its heading and what that means, how many digits it needs, and how it follows from all trials
@@ -28,7 +28,7 @@ pub const COLUMNS: [(&str, &str); TABLE.len()] = {
     columns
 };
 
-const TABLE: [Column; 24] = [
+const TABLE: [Column; 25] = [
     column("worlds", "how many worlds or traces are pooled", 0, |t| Some(t.len() as f64)),
     column("rms", "error, root of the mean square, µs, after the first 600 s", 1, |t| {
         micros(settled(t).rms)
@@ -54,6 +54,7 @@ const TABLE: [Column; 24] = [
     column("synced", "share of the time in the state synced", 3, |t| {
         share(t, |row| Some(row.state == State::Synced))
     }),
+    column("alarms", "contradictions that the engine saw in a source or the majority, a day", 1, alarms),
     column("harm", "share of the time when the system clock was nearer to the truth", 4, harm),
     column("hold-last", "error of believing the newest packet, rms, µs", 0, |t| rival(t, "hold-last")),
     column("median", "error of the low-delay median, rms, µs", 0, |t| rival(t, "low-delay median")),
@@ -112,6 +113,14 @@ fn harm(trials: &[Trial]) -> Option<f64> {
     share(trials, |row| Some(row.answer.error.abs() > row.system_error?.abs()))
 }
 
+fn alarms(trials: &[Trial]) -> Option<f64> {
+    let alarming = |event: &Event| matches!(event, Event::SourceStepped { .. } | Event::MajorityMoved { .. });
+    let count = trials.iter().flat_map(|t| &t.events).filter(|(_, event)| alarming(event)).count();
+    let lived =
+        |trial: &Trial| trial.rows.last().map_or(0.0, |row| row.answer.raw.as_nanos() as f64 / 86_400e9);
+    Some(count as f64 / trials.iter().map(lived).sum::<f64>())
+}
+
 fn rival(trials: &[Trial], name: &str) -> Option<f64> {
     let named = trials.iter().flat_map(|trial| &trial.rivals).filter(|rival| rival.name == name);
     let score = Score::of(named.flat_map(|rival| &rival.answers).filter(|a| a.regime != Regime::Start));
@@ -160,8 +169,8 @@ fn cell(column: &Column, group: &[Trial]) -> String {
     }
 }
 
-/// The table as JSON: an array of objects with the same names as the text, `null` where something does not apply; and
-/// the errors of predictions by how far they looked ahead.
+/// The table as JSON: an array of objects with the same names as the text, `null` where something does not apply;
+/// besides the coverage of each stated share by regime, and the errors of predictions by how far they looked ahead.
 pub fn json(trials: &[Trial]) -> serde_json::Value {
     let object = |group: &[Trial]| {
         let mut object = serde_json::Map::new();
@@ -172,6 +181,11 @@ pub fn json(trials: &[Trial]) -> serde_json::Value {
         let predictions = horizons(group).into_iter().map(|h| {
             serde_json::json!({ "ahead_s": h.ahead, "rms": h.rms, "sigma": h.sigma, "cov95": h.coverage })
         });
+        let covered = |regime| (format!("{regime:?}").to_lowercase(), of_regime(group, regime));
+        let coverage = Regime::ALL.into_iter().map(covered).filter(|(_, score)| score.count > 0);
+        let coverage = coverage.map(|(name, score)| (name, score.coverage.to_vec().into())).collect();
+        object.insert("stated".into(), Levels::PROBABILITIES.to_vec().into());
+        object.insert("coverage".into(), serde_json::Value::Object(coverage));
         object.insert("predictions".into(), predictions.collect());
         serde_json::Value::Object(object)
     };
@@ -370,6 +384,7 @@ mod tests {
         let (table, json, page) = (table(&trials), json(&trials), html(&trials));
         let cells: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(cells.len(), COLUMNS.len() + 1);
+        assert_eq!(json[0]["coverage"]["steady"].as_array().map(Vec::len), Some(4));
         assert_eq!(json[0]["predictions"][0]["ahead_s"], 10.0);
         for ((heading, _), cell) in COLUMNS.iter().zip(&cells[1..]) {
             let digits = cell.split_once('.').map_or(0, |(_, fraction)| fraction.len());

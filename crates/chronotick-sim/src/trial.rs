@@ -9,7 +9,8 @@ use crate::ticks;
 use crate::trace::{Trace, Truth};
 use crate::world::{Client, Moment, Passage, World};
 use chronotick_core::{
-    Disruption, Engine, Levels, Measurement, RawInstant, Reading, Settings, Solution, SourceId, Span, State,
+    Disruption, Engine, Event, Levels, Measurement, RawInstant, Reading, Settings, Solution, SourceId, Span,
+    State,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,6 +31,8 @@ pub struct Trial {
     pub forecasts: Vec<Forecast>,
     /// The first raw instants at which the bound was narrower, to either side, than these spans.
     pub useful: Vec<(Span, Option<Span>)>,
+    /// What the engine noticed, and when at the latest.
+    pub events: Vec<(RawInstant, Event)>,
     /// What became of the requests; all zero of a replay.
     pub passage: Passage,
 }
@@ -113,6 +116,7 @@ impl Trial {
             rivals,
             forecasts: contest.forecasts,
             useful: contest.useful,
+            events: contest.events,
             passage,
         }
     }
@@ -142,6 +146,7 @@ impl Trial {
             rivals,
             forecasts: contest.forecasts,
             useful: contest.useful,
+            events: contest.events,
             passage: Passage::default(),
         }
     }
@@ -165,6 +170,7 @@ struct Contest {
     predictions: VecDeque<Solution>,
     forecasts: Vec<Forecast>,
     useful: Vec<(Span, Option<Span>)>,
+    events: Vec<(RawInstant, Event)>,
 }
 
 impl Client for Contest {
@@ -208,6 +214,7 @@ impl Contest {
             predictions: VecDeque::new(),
             forecasts: HORIZONS.map(forecast).into(),
             useful: [50, 5].map(|ms| (Span::from_millis(ms), None)).into(),
+            events: Vec::new(),
         }
     }
 
@@ -221,6 +228,7 @@ impl Contest {
 
     fn judge(&mut self, truth: Truth, system_error: Option<f64>) {
         let solution = self.engine.solution(truth.raw);
+        self.events.extend(std::iter::from_fn(|| self.engine.next_event()).map(|event| (truth.raw, event)));
         let since_start = truth.raw - RawInstant::from_nanos(0);
         let reading = solution.reading(truth.raw);
         for (width, first) in &mut self.useful {
