@@ -6,6 +6,8 @@ use crate::checkpoint::Checkpoint;
 use crate::models::Model;
 use crate::models::chronos_bolt::ChronosBolt;
 use crate::models::chronos2::Chronos2;
+use crate::models::timesfm20::TimesFm20;
+use crate::models::timesfm25::TimesFm25;
 use crate::{Abilities, Family, Forecast, ForecastError, Levels, OpenError, Task};
 
 /// A model, ready to forecast. It is immutable and can be shared between threads.
@@ -17,6 +19,8 @@ pub struct Forecaster {
 pub(crate) enum Network {
     ChronosBolt(ChronosBolt),
     Chronos2(Chronos2),
+    TimesFm25(TimesFm25),
+    TimesFm20(TimesFm20),
 }
 
 impl Forecaster {
@@ -32,6 +36,8 @@ impl Forecaster {
         let network = match Family::of(&checkpoint)? {
             Family::ChronosBolt => Network::ChronosBolt(ChronosBolt::load(&checkpoint)?),
             Family::Chronos2 => Network::Chronos2(Chronos2::load(&checkpoint)?),
+            Family::TimesFm25 => Network::TimesFm25(TimesFm25::load(&checkpoint)?),
+            Family::TimesFm20 => Network::TimesFm20(TimesFm20::load(&checkpoint)?),
             family => return Err(checkpoint.unsupported(family.to_string())),
         };
         Ok(Self { network })
@@ -42,6 +48,8 @@ impl Forecaster {
         match self.network {
             Network::ChronosBolt(_) => Family::ChronosBolt,
             Network::Chronos2(_) => Family::Chronos2,
+            Network::TimesFm25(_) => Family::TimesFm25,
+            Network::TimesFm20(_) => Family::TimesFm20,
         }
     }
 
@@ -94,6 +102,8 @@ impl Forecaster {
         match &self.network {
             Network::ChronosBolt(model) => model,
             Network::Chronos2(model) => model,
+            Network::TimesFm25(model) => model,
+            Network::TimesFm20(model) => model,
         }
     }
 

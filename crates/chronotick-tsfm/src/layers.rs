@@ -147,7 +147,12 @@ impl RmsNorm {
         width: usize,
         epsilon: f64,
     ) -> std::result::Result<Self, OpenError> {
-        Ok(Self { weight: checkpoint.tensor(name, &[width])?, epsilon: epsilon as f32 })
+        Ok(Self::new(checkpoint.tensor(name, &[width])?, epsilon))
+    }
+
+    /// A norm of this weight.
+    pub(crate) fn new(weight: Tensor, epsilon: f64) -> Self {
+        Self { weight, epsilon: epsilon as f32 }
     }
 
     /// Where the weight lies, and so where the model computes.

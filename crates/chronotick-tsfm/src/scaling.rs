@@ -6,6 +6,27 @@ pub(crate) fn newest(values: &[f64], length: usize) -> Vec<f32> {
     values[values.len().saturating_sub(length)..].iter().map(|value| *value as f32).collect()
 }
 
+/// The series from its first observed value on, with a straight line across every gap and the last value held; `None`
+/// where nothing is observed.
+pub(crate) fn fill_gaps(values: &[f64]) -> Option<Vec<f64>> {
+    let first = values.iter().position(|value| !value.is_nan())?;
+    let mut filled = values[first..].to_vec();
+    let mut last = 0;
+    for i in 1..filled.len() {
+        if filled[i].is_nan() {
+            continue;
+        }
+        let (from, step) = (filled[last], (filled[i] - filled[last]) / (i - last) as f64);
+        for (ahead, value) in filled[last + 1..i].iter_mut().enumerate() {
+            *value = from + step * (ahead + 1) as f64;
+        }
+        last = i;
+    }
+    let held = filled[last];
+    filled[last..].fill(held);
+    Some(filled)
+}
+
 /// Location and scale of one series over its observed values.
 #[derive(Clone, Copy)]
 pub(crate) struct Instance {
@@ -67,6 +88,15 @@ mod tests {
         assert_eq!((nothing.location, nothing.scale), (0.0, 1.0));
         let gap = Instance::of(&[1.0, f32::NAN, 3.0]);
         assert_eq!((gap.apply(3.0), gap.undo(-1.0)), (1.0, 1.0));
+    }
+
+    #[test]
+    fn gaps_are_bridged_and_the_end_is_held() {
+        let gap = f64::NAN;
+        let filled = fill_gaps(&[gap, 1.0, gap, gap, 4.0, 2.0, gap]);
+        assert_eq!(filled, Some(vec![1.0, 2.0, 3.0, 4.0, 2.0, 2.0]));
+        assert_eq!(fill_gaps(&[gap, 7.0]), Some(vec![7.0]));
+        assert_eq!(fill_gaps(&[gap, gap]), None);
     }
 
     #[test]

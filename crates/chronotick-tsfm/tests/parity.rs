@@ -27,3 +27,13 @@ fn chronos_bolt() {
 fn chronos_2() {
     assert_parity("chronos-2", Family::Chronos2, 22);
 }
+
+#[test]
+fn timesfm_2_5() {
+    assert_parity("timesfm-2.5", Family::TimesFm25, 24);
+}
+
+#[test]
+fn timesfm_2_0() {
+    assert_parity("timesfm-2.0", Family::TimesFm20, 13);
+}

@@ -7,6 +7,7 @@
 
 mod chronos2;
 mod chronos_bolt;
+mod timesfm;
 
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,8 @@ fn replay(forecaster: &Forecaster, case: &Case, verdict: &mut Verdict) -> Result
     match forecaster.network() {
         Network::ChronosBolt(model) => chronos_bolt::replay(model, case, verdict),
         Network::Chronos2(model) => chronos2::replay(model, case, verdict),
+        Network::TimesFm25(model) => timesfm::replay_25(model, case, verdict),
+        Network::TimesFm20(model) => timesfm::replay_20(model, case, verdict),
     }
 }
 

@@ -3,6 +3,10 @@
 
 pub(crate) mod chronos2;
 pub(crate) mod chronos_bolt;
+pub(crate) mod timesfm20;
+pub(crate) mod timesfm25;
+
+use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
@@ -60,4 +64,31 @@ fn shared_token(checkpoint: &Checkpoint, id: usize, width: usize) -> Result<Tens
         return Err(checkpoint.bad_config(format!("token id {id}, but shared.weight has {rows} rows")));
     }
     Ok(checkpoint.tensor("shared.weight", &[rows, width])?.narrow(0, id, 1)?.unsqueeze(0)?)
+}
+
+/// Indices of the rows that have the same number of tokens, at most `batch` together: such rows need no padding.
+fn of_one_length(tokens: &[usize], batch: usize) -> Vec<Vec<usize>> {
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (row, count) in tokens.iter().enumerate() {
+        groups.entry(*count).or_default().push(row);
+    }
+    groups.values().flat_map(|rows| rows.chunks(batch).map(<[usize]>::to_vec)).collect()
+}
+
+/// A TimesFM table `[step][mean, trained quantiles]` as a forecast; `levels` are among the trained ones.
+fn timesfm_forecast(table: &[Vec<f64>], trained: &[f64], levels: &[f64]) -> Forecast {
+    let column = |level: f64| trained.iter().position(|known| *known == level).map_or(0, |index| index + 1);
+    let columns: Vec<usize> = levels.iter().map(|level| column(*level)).collect();
+    Forecast {
+        point: table.iter().map(|step| step[column(0.5)]).collect(),
+        mean: Some(table.iter().map(|step| step[0]).collect()),
+        quantiles: table.iter().map(|step| columns.iter().map(|column| step[*column]).collect()).collect(),
+    }
+}
+
+/// What TimesFM multiplies a query with, per dimension: a learned scale, and the base of its softmax.
+fn query_scale(checkpoint: &Checkpoint, name: &str, d: usize) -> Result<Vec<f32>, OpenError> {
+    let base = std::f32::consts::LOG2_E / (d as f32).sqrt();
+    let softplus = |x: f32| if x > 20.0 { x } else { x.exp().ln_1p() };
+    Ok(checkpoint.values(name, &[d])?.into_iter().map(|x| softplus(x) * base).collect())
 }
