@@ -3,6 +3,7 @@
 use chronotick_core::{Span, State};
 use chronotick_sim::score::{Regime, Score};
 use chronotick_sim::{Row, Scenario, Trial};
+use proptest::prelude::*;
 
 fn trial(name: &str, seed: u64) -> Trial {
     Trial::simulate(&Scenario::built_in(name).unwrap(), seed)
@@ -91,4 +92,51 @@ fn a_good_system_clock_is_not_made_worse() {
     let ours = rms(&mut trial.rows.iter().map(|r| r.answer.error));
     let host = rms(&mut trial.rows.iter().filter_map(|r| r.system_error));
     assert!(ours < host, "{ours} against {host}");
+}
+
+/// A world of an hour: distances, jitter, temperature, an outage or a queue, and a minority that lies by any amount.
+fn any_world() -> impl Strategy<Value = String> {
+    let jitter = prop_oneof![
+        (0.01f64..20.0).prop_map(|ms| format!("{{ exponential = {{ mean = '{ms:.3} ms' }} }}")),
+        (0.01f64..10.0, 0.2f64..1.2)
+            .prop_map(|(ms, s)| format!("{{ lognormal = {{ median = '{ms:.3} ms', sigma = {s:.2} }} }}")),
+        (0.01f64..5.0, 0.8f64..3.0).prop_map(|(ms, shape)| format!(
+            "{{ lomax = {{ shape = {shape:.2}, scale = '{ms:.3} ms', max = '1 s' }} }}"
+        )),
+    ];
+    let effect = prop_oneof![
+        Just("loss = 1".to_owned()),
+        Just("loss = 0.3".to_owned()),
+        (0.0f64..100.0).prop_map(|ms| format!("way = 'up'\njitter = [{{ constant = '{ms:.3} ms' }}]")),
+        (0.0f64..50.0).prop_map(|ms| format!("way = 'down'\ndelay = {{ constant = '{ms:.3} ms' }}")),
+    ];
+    let liar = prop_oneof![-1e3f64..1e3, -5.0f64..5.0];
+    let distances = prop::collection::vec(0.05f64..150.0, 1..7);
+    let warmth = (-3.0f64..3.0, 60.0f64..5_000.0);
+    (distances, jitter, effect, liar, warmth, 8u32..128).prop_map(|(ways, jitter, effect, lie, warmth, poll)| {
+        let delays: Vec<String> = ways.iter().map(|ms| format!("'{ms:.3} ms'")).collect();
+        let liars: Vec<usize> = (0..(ways.len() - 1) / 2).collect();
+        format!(
+            "name = 'any'\nwhat = 'any'\nduration = '1 h'\npoll = '{poll} s'\n\
+             [[temperatures]]\nsine = {{ amplitude = '{:.3} ppm', period = '{:.0} s' }}\n\
+             [[sources]]\ndelays = [{}]\njitter = [{jitter}]\n\
+             [[episodes]]\nwhat = 'trouble'\nwhen = {{ fixed = {{ at = ['20 min'], lasts = '15 min' }} }}\n{effect}\n\
+             [[episodes]]\nwhat = 'lie'\nwhen = {{ random = {{ pause = '10 min', lasts = '20 min' }} }}\n\
+             sources = {liars:?}\noffset = '{lie:.3} ms'\n",
+            warmth.0,
+            warmth.1,
+            delays.join(", ")
+        )
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    /// The promise of the bound, in worlds that nobody chose.
+    #[test]
+    fn truth_is_inside_the_bound_of_any_world(text in any_world(), seed: u64) {
+        let trial = Trial::simulate(&Scenario::parse(&text).unwrap(), seed);
+        let outside: Vec<i64> = trial.rows.iter().filter(|row| !row.bounded).map(seconds).collect();
+        prop_assert!(outside.is_empty(), "outside at {outside:?} s of\n{text}");
+    }
 }
