@@ -6,8 +6,10 @@ use crate::checkpoint::Checkpoint;
 use crate::models::Model;
 use crate::models::chronos_bolt::ChronosBolt;
 use crate::models::chronos2::Chronos2;
+use crate::models::time_moe::TimeMoe;
 use crate::models::timesfm20::TimesFm20;
 use crate::models::timesfm25::TimesFm25;
+use crate::models::ttm::Ttm;
 use crate::{Abilities, Family, Forecast, ForecastError, Levels, OpenError, Task};
 
 /// A model, ready to forecast. It is immutable and can be shared between threads.
@@ -21,6 +23,8 @@ pub(crate) enum Network {
     Chronos2(Chronos2),
     TimesFm25(TimesFm25),
     TimesFm20(TimesFm20),
+    Ttm(Box<Ttm>),
+    TimeMoe(TimeMoe),
 }
 
 impl Forecaster {
@@ -38,6 +42,8 @@ impl Forecaster {
             Family::Chronos2 => Network::Chronos2(Chronos2::load(&checkpoint)?),
             Family::TimesFm25 => Network::TimesFm25(TimesFm25::load(&checkpoint)?),
             Family::TimesFm20 => Network::TimesFm20(TimesFm20::load(&checkpoint)?),
+            Family::Ttm => Network::Ttm(Box::new(Ttm::load(&checkpoint)?)),
+            Family::TimeMoe => Network::TimeMoe(TimeMoe::load(&checkpoint)?),
             family => return Err(checkpoint.unsupported(family.to_string())),
         };
         Ok(Self { network })
@@ -50,6 +56,8 @@ impl Forecaster {
             Network::Chronos2(_) => Family::Chronos2,
             Network::TimesFm25(_) => Family::TimesFm25,
             Network::TimesFm20(_) => Family::TimesFm20,
+            Network::Ttm(_) => Family::Ttm,
+            Network::TimeMoe(_) => Family::TimeMoe,
         }
     }
 
@@ -104,6 +112,8 @@ impl Forecaster {
             Network::Chronos2(model) => model,
             Network::TimesFm25(model) => model,
             Network::TimesFm20(model) => model,
+            Network::Ttm(model) => model.as_ref(),
+            Network::TimeMoe(model) => model,
         }
     }
 

@@ -37,3 +37,28 @@ fn timesfm_2_5() {
 fn timesfm_2_0() {
     assert_parity("timesfm-2.0", Family::TimesFm20, 13);
 }
+
+#[test]
+fn ttm() {
+    assert_parity("ttm", Family::Ttm, 21);
+}
+
+#[test]
+fn ttm_of_the_first_release() {
+    assert_parity("ttm-plain", Family::Ttm, 4);
+}
+
+#[test]
+fn ttm_that_mixes_channels() {
+    assert_parity("ttm-mix-channel", Family::Ttm, 3);
+}
+
+#[test]
+fn ttm_that_mixes_the_forecast_with_a_known_future() {
+    assert_parity("ttm-forecast-mixing", Family::Ttm, 2);
+}
+
+#[test]
+fn time_moe() {
+    assert_parity("time-moe", Family::TimeMoe, 16);
+}

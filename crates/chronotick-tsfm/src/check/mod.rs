@@ -7,7 +7,9 @@
 
 mod chronos2;
 mod chronos_bolt;
+mod time_moe;
 mod timesfm;
+mod ttm;
 
 use std::path::{Path, PathBuf};
 
@@ -53,6 +55,8 @@ fn replay(forecaster: &Forecaster, case: &Case, verdict: &mut Verdict) -> Result
         Network::Chronos2(model) => chronos2::replay(model, case, verdict),
         Network::TimesFm25(model) => timesfm::replay_25(model, case, verdict),
         Network::TimesFm20(model) => timesfm::replay_20(model, case, verdict),
+        Network::Ttm(model) => ttm::replay(model, case, verdict),
+        Network::TimeMoe(model) => time_moe::replay(model, case, verdict),
     }
 }
 

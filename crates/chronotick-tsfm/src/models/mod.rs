@@ -3,8 +3,10 @@
 
 pub(crate) mod chronos2;
 pub(crate) mod chronos_bolt;
+pub(crate) mod time_moe;
 pub(crate) mod timesfm20;
 pub(crate) mod timesfm25;
+pub(crate) mod ttm;
 
 use std::collections::BTreeMap;
 
