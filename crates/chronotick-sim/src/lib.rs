@@ -45,5 +45,5 @@ mod world;
 pub use network::Reply;
 pub use scenario::{Scenario, ScenarioError};
 pub use ticks::{Tick, ticks};
-pub use trial::{Forecast, Rival, Row, Trial};
+pub use trial::{Forecast, Row, Trial, Yardstick};
 pub use world::{Client, Happening, Moment, Passage, World};

@@ -56,11 +56,11 @@ const TABLE: [Column; 25] = [
     }),
     column("alarms", "contradictions that the engine saw in a source or the majority, a day", 1, alarms),
     column("harm", "share of the time when the system clock was nearer to the truth", 4, harm),
-    column("hold-last", "error of believing the newest packet, rms, µs", 0, |t| rival(t, "hold-last")),
-    column("median", "error of the low-delay median, rms, µs", 0, |t| rival(t, "low-delay median")),
-    column("line", "error of a regression, rms, µs", 0, |t| rival(t, "regression")),
+    column("hold-last", "error of believing the newest packet, rms, µs", 0, |t| yardstick(t, "hold-last")),
+    column("median", "error of the low-delay median, rms, µs", 0, |t| yardstick(t, "low-delay median")),
+    column("line", "error of a regression, rms, µs", 0, |t| yardstick(t, "regression")),
     column("chrony", "error of chrony on the same packets, where recorded, rms, µs", 1, |t| {
-        rival(t, "chrony")
+        yardstick(t, "chrony")
     }),
 ];
 
@@ -121,9 +121,10 @@ fn alarms(trials: &[Trial]) -> Option<f64> {
     Some(count as f64 / trials.iter().map(lived).sum::<f64>())
 }
 
-fn rival(trials: &[Trial], name: &str) -> Option<f64> {
-    let named = trials.iter().flat_map(|trial| &trial.rivals).filter(|rival| rival.name == name);
-    let score = Score::of(named.flat_map(|rival| &rival.answers).filter(|a| a.regime != Regime::Start));
+fn yardstick(trials: &[Trial], name: &str) -> Option<f64> {
+    let named = trials.iter().flat_map(|trial| &trial.yardsticks).filter(|yardstick| yardstick.name == name);
+    let score =
+        Score::of(named.flat_map(|yardstick| &yardstick.answers).filter(|a| a.regime != Regime::Start));
     (score.count > 0).then_some(score.rms * 1e6)
 }
 
@@ -276,7 +277,10 @@ fn error_plot(trial: &Trial) -> Plot {
     let most = 1.3 * sizes.get(sizes.len() * 995 / 1000).copied().unwrap_or(1.0);
     let stretches = |regime| Shape::Stretches(stretches(&answers, regime));
     Plot {
-        title: "Error and 95 % interval (truth is zero)".into(),
+        title: match trial.seed {
+            Some(seed) => format!("Error and 95 % interval of seed {seed} (truth is zero)"),
+            None => "Error and 95 % interval (truth is zero)".into(),
+        },
         x: Axis::linear("hours", 0.0, answers.last().map_or(1.0, |a| hours(a))),
         y: Axis::linear("µs", -most, most),
         layers: vec![

@@ -7,7 +7,7 @@ use crate::scenario::Scenario;
 use crate::score::{self, Answer, Regime};
 use crate::ticks;
 use crate::trace::{Trace, Truth};
-use crate::world::{Client, Moment, Passage, World};
+use crate::world::{Client, Moment, World};
 use chronotick_core::{
     Disruption, Engine, Event, Levels, Measurement, RawInstant, Reading, Settings, Solution, SourceId, Span,
     State,
@@ -26,15 +26,13 @@ pub struct Trial {
     /// What the engine said, at every row of the truth; simulated, every ten seconds.
     pub rows: Vec<Row>,
     /// What the yardsticks said at the same instants.
-    pub rivals: Vec<Rival>,
+    pub yardsticks: Vec<Yardstick>,
     /// Errors of predictions, by how far they looked ahead.
     pub forecasts: Vec<Forecast>,
     /// The first raw instants at which the bound was narrower, to either side, than these spans.
     pub useful: Vec<(Span, Option<Span>)>,
     /// What the engine noticed, and when at the latest.
     pub events: Vec<(RawInstant, Event)>,
-    /// What became of the requests; all zero of a replay.
-    pub passage: Passage,
 }
 
 /// One answer of the engine, beside the truth.
@@ -56,7 +54,7 @@ pub struct Row {
 
 /// What a yardstick said.
 #[derive(Clone, Debug)]
-pub struct Rival {
+pub struct Yardstick {
     /// Which.
     pub name: &'static str,
     /// Its answers; it states no interval, their sigma is zero.
@@ -106,18 +104,17 @@ impl Trial {
             .map(|i| (SourceId(i), engine.add_source(format!("source {i}"))))
             .collect();
         let mut contest = Contest::new(engine, sources);
-        let passage = world.run(Span::from_secs(1), &mut contest);
-        let (rows, rivals) = contest.labelled(&world.changes());
+        world.run(Span::from_secs(1), &mut contest);
+        let (rows, yardsticks) = contest.labelled(&world.changes());
         Trial {
             name: scenario.name().into(),
             seed: Some(seed),
             what: scenario.what().into(),
             rows,
-            rivals,
+            yardsticks,
             forecasts: contest.forecasts,
             useful: contest.useful,
             events: contest.events,
-            passage,
         }
     }
 
@@ -133,21 +130,20 @@ impl Trial {
             }
             contest.judge(*truth, None);
         }
-        let (rows, mut rivals) = contest.labelled(&[]);
+        let (rows, mut yardsticks) = contest.labelled(&[]);
         let chrony = score::chrony(trace);
         if !chrony.is_empty() {
-            rivals.push(Rival { name: "chrony", answers: chrony });
+            yardsticks.push(Yardstick { name: "chrony", answers: chrony });
         }
         Trial {
             name: trace.name.clone(),
             seed: None,
             what: "recorded".into(),
             rows,
-            rivals,
+            yardsticks,
             forecasts: contest.forecasts,
             useful: contest.useful,
             events: contest.events,
-            passage: Passage::default(),
         }
     }
 
@@ -165,7 +161,7 @@ struct Contest {
     trace: Trace,
     /// Index into the truth, row.
     rows: Vec<(usize, Row)>,
-    rivals: Vec<Vec<(usize, Answer)>>,
+    yardsticks: Vec<Vec<(usize, Answer)>>,
     /// Recent predictions, oldest first.
     predictions: VecDeque<Solution>,
     forecasts: Vec<Forecast>,
@@ -207,7 +203,7 @@ impl Contest {
         Contest {
             engine,
             sources,
-            rivals: vec![Vec::new(); baselines.len()],
+            yardsticks: vec![Vec::new(); baselines.len()],
             baselines,
             trace: Trace { name: String::new(), measurements: Vec::new(), truth: Vec::new() },
             rows: Vec::new(),
@@ -242,7 +238,7 @@ impl Contest {
         }
         let index = self.trace.truth.len();
         self.trace.truth.push(truth);
-        for (baseline, answers) in self.baselines.iter().zip(&mut self.rivals) {
+        for (baseline, answers) in self.baselines.iter().zip(&mut self.yardsticks) {
             if let Some(utc) = baseline.utc(truth.raw) {
                 let error = (utc - truth.utc).as_secs_f64();
                 answers.push((index, answer(truth.raw, error, Span::ZERO, Levels::NORMAL)));
@@ -283,15 +279,15 @@ impl Contest {
     }
 
     /// All answers, each with its regime.
-    fn labelled(&self, changes: &[RawInstant]) -> (Vec<Row>, Vec<Rival>) {
+    fn labelled(&self, changes: &[RawInstant]) -> (Vec<Row>, Vec<Yardstick>) {
         let regimes = regimes(&self.trace, changes);
         let label = |&(index, a): &(usize, Answer)| Answer { regime: regimes[index], ..a };
         let row = |(index, row): &(usize, Row)| Row { answer: label(&(*index, row.answer)), ..*row };
-        let rivals = self.baselines.iter().zip(&self.rivals).map(|(baseline, answers)| Rival {
+        let yardsticks = self.baselines.iter().zip(&self.yardsticks).map(|(baseline, answers)| Yardstick {
             name: baseline.name(),
             answers: answers.iter().map(label).collect(),
         });
-        (self.rows.iter().map(row).collect(), rivals.collect())
+        (self.rows.iter().map(row).collect(), yardsticks.collect())
     }
 }
 
@@ -352,7 +348,7 @@ mod tests {
         for (a, b) in lived.rows.iter().zip(&replayed.rows) {
             assert_eq!((a.answer, a.bounded, a.bound), (b.answer, b.bounded, b.bound));
         }
-        for (a, b) in lived.rivals.iter().zip(&replayed.rivals) {
+        for (a, b) in lived.yardsticks.iter().zip(&replayed.yardsticks) {
             assert_eq!((a.name, &a.answers), (b.name, &b.answers));
         }
     }
