@@ -82,9 +82,12 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForecastError {
-    /// The horizon is 0.
-    #[error("the horizon is 0 steps; ask for at least 1")]
-    NoHorizon,
+    /// The horizon is 0, or beyond all sense.
+    #[error("the horizon is {horizon} steps; ask for 1 to {}", crate::forecaster::LONGEST)]
+    Horizon {
+        /// The steps asked for.
+        horizon: usize,
+    },
     /// A task has no series.
     #[error("task {task} has no target series; give at least one")]
     NoTarget {
@@ -150,6 +153,14 @@ pub enum ForecastError {
         family: Family,
         /// What does not fit, and what would.
         reason: String,
+    },
+    /// The answer contains a value that is not a number, or infinite.
+    #[error(
+        "{family} answered with a value that is no number; rescale the series, and if that does not help fetch the checkpoint again"
+    )]
+    NotFinite {
+        /// The family.
+        family: Family,
     },
     /// The tensor library failed.
     #[error("computing the forecast: {0}")]

@@ -55,9 +55,9 @@ impl Family {
             Some("TimesFmModelForPrediction" | "timesfm") => Ok(Self::TimesFm20),
             Some("TinyTimeMixerForPrediction" | "tinytimemixer") => Ok(Self::Ttm),
             Some("TimeMoeForPrediction" | "time_moe") => Ok(Self::TimeMoe),
+            _ if checkpoint.has("stacked_xf.0.pre_attn_ln.scale") => Ok(Self::TimesFm25),
+            _ if checkpoint.has("model.patch_embed.projection.weight") => Ok(Self::Toto),
             Some(other) => Err(checkpoint.unsupported(format!("a model of kind {other:?}"))),
-            None if checkpoint.has("stacked_xf.0.pre_attn_ln.scale") => Ok(Self::TimesFm25),
-            None if checkpoint.has("model.patch_embed.projection.weight") => Ok(Self::Toto),
             None => Err(checkpoint.unsupported("a model that neither config.json nor its tensors name")),
         }
     }

@@ -12,6 +12,9 @@ use crate::models::timesfm25::TimesFm25;
 use crate::models::ttm::Ttm;
 use crate::{Abilities, Family, Forecast, ForecastError, Levels, OpenError, Task};
 
+/// The longest horizon, in steps: forecasts that feed on forecasts say nothing long before.
+pub(crate) const LONGEST: usize = 1 << 16;
+
 /// A model, ready to forecast. It is immutable and can be shared between threads.
 pub struct Forecaster {
     network: Network,
@@ -74,7 +77,7 @@ impl Forecaster {
     ///
     /// # Errors
     ///
-    /// [`ForecastError`], where the question makes no sense (unequal lengths, infinite values, no horizon) or is
+    /// [`ForecastError`], where the question makes no sense (unequal lengths, infinite values, a horizon of 0 or beyond 65 536) or is
     /// beyond the model's [`abilities`](Self::abilities): no quantile and no use of a covariate is made up.
     pub fn forecast(
         &self,
@@ -93,7 +96,11 @@ impl Forecaster {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
-        self.model().forecast(tasks, horizon, levels)
+        let forecasts = self.model().forecast(tasks, horizon, levels)?;
+        match forecasts.iter().flatten().all(is_finite) {
+            true => Ok(forecasts),
+            false => Err(ForecastError::NotFinite { family: self.family() }),
+        }
     }
 
     fn check_level(&self, level: f64, levels: &Levels) -> Result<(), ForecastError> {
@@ -122,10 +129,15 @@ impl Forecaster {
     }
 }
 
+fn is_finite(forecast: &Forecast) -> bool {
+    let Forecast { point, mean, quantiles } = forecast;
+    point.iter().chain(mean.iter().flatten()).chain(quantiles.iter().flatten()).all(|value| value.is_finite())
+}
+
 /// Refuses a question that makes no sense to any model.
 pub(crate) fn check_question(tasks: &[Task], horizon: usize) -> Result<(), ForecastError> {
-    if horizon == 0 {
-        return Err(ForecastError::NoHorizon);
+    if !(1..=LONGEST).contains(&horizon) {
+        return Err(ForecastError::Horizon { horizon });
     }
     tasks.iter().enumerate().try_for_each(|(index, task)| check_task(index, task, horizon))
 }

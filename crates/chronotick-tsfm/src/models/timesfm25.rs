@@ -197,14 +197,16 @@ impl TimesFm25 {
     fn context(&self, horizon: usize, options: &Options) -> std::result::Result<usize, ForecastError> {
         let Sizes { patch, output, spread, .. } = self.sizes;
         let unsuited = |reason| Err(ForecastError::Unsuited { family: Family::TimesFm25, reason });
-        let ahead = options.max_horizon.max(horizon).next_multiple_of(output);
+        // Sizes a little beyond the longest are refused as what they are, larger ones need not be told apart.
+        let rounded = |size: usize, unit| size.min(2 * LONGEST).next_multiple_of(unit);
+        let ahead = rounded(options.max_horizon.max(horizon), output);
         if options.use_continuous_quantile_head && ahead > spread {
             return unsuited(format!(
                 "{ahead} steps with the continuous quantile head, which gives {spread}"
             ));
         }
         let room = LONGEST.saturating_sub(ahead) / patch * patch;
-        match options.max_context.map(|context| context.next_multiple_of(patch)) {
+        match options.max_context.map(|context| rounded(context, patch)) {
             _ if room == 0 => unsuited(format!("{horizon} steps; context and horizon are at most {LONGEST}")),
             Some(0) => unsuited("max_context is 0; wanted is the number of values to look at".into()),
             Some(context) if context > room => {

@@ -1,0 +1,196 @@
+//! Folders that are not what they should be: every one costs an error that names the thing and the mend, never a panic.
+
+use crate::folder::Folder;
+use chronotick_tsfm::{ForecastError, Forecaster, OpenError, Task};
+use serde_json::{Value, json};
+
+const FAMILIES: [&str; 4] = ["chronos-bolt", "chronos-2", "timesfm-2.5", "timesfm-2.0"];
+
+/// Opens a folder that must be refused, and gives the message.
+fn refusal(folder: &Folder) -> (OpenError, String) {
+    let Err(error) = Forecaster::open(folder.path()) else { panic!("the folder was opened") };
+    let message = error.to_string();
+    (error, message)
+}
+
+/// Opens a folder and, where that succeeds, forecasts with it.
+fn try_out(folder: &Folder) -> Result<(), OpenError> {
+    let model = Forecaster::open(folder.path())?;
+    let _ = model.forecast(&[Task::from(vec![1.0, 2.0, f64::NAN, 4.0])], 3, &[]);
+    Ok(())
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for name in FAMILIES {
+        for file in ["config.json", "model.safetensors"] {
+            let folder = Folder::copy(name);
+            std::fs::remove_file(folder.file(file)).expect("a removed file");
+            let (error, message) = refusal(&folder);
+            assert!(matches!(error, OpenError::File { .. }), "{message}");
+            assert!(
+                message.contains(file) && message.contains("config.json and model.safetensors"),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn weights_cut_short_anywhere_are_refused() {
+    for name in FAMILIES {
+        let folder = Folder::copy(name);
+        let bytes = std::fs::read(folder.file("model.safetensors")).expect("weights");
+        for length in [0, 1, 7, 8, 9, 100, 5000, bytes.len() / 2, bytes.len() - 1] {
+            folder.write("model.safetensors", &bytes[..length]);
+            let (error, message) = refusal(&folder);
+            assert!(matches!(error, OpenError::Damaged { .. }), "{message}");
+            assert!(message.contains("model.safetensors"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn headers_of_nonsense_are_refused() {
+    let folder = Folder::copy("chronos-bolt");
+    let headers = [
+        "[]",
+        "{",
+        r#"{"a": 1}"#,
+        r#"{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}"#,
+        r#"{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 18446744073709551615]}}"#,
+        r#"{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}"#,
+    ];
+    for header in headers {
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 4]].concat();
+        folder.write("model.safetensors", bytes);
+        let (error, message) = refusal(&folder);
+        assert!(matches!(error, OpenError::Damaged { .. }), "{header}: {message}");
+    }
+    folder.write("model.safetensors", u64::MAX.to_le_bytes());
+    assert!(matches!(refusal(&folder).0, OpenError::Damaged { .. }));
+}
+
+#[test]
+fn a_missing_tensor_and_a_wrong_shape_are_named() {
+    for name in FAMILIES {
+        let folder = Folder::copy(name);
+        let tensors = folder.tensors();
+        for removed in tensors.keys() {
+            let mut rest = tensors.clone();
+            rest.remove(removed);
+            folder.write_tensors("model.safetensors", &rest);
+            // Some tensors are not needed, and the last layer of TimesFM 2.5 is the last that there is.
+            if let Err(error) = try_out(&folder) {
+                let named = error.to_string().contains(removed.as_str());
+                assert!(named || matches!(error, OpenError::Unsupported { .. }), "{removed}: {error}");
+            }
+            let mut changed = tensors.clone();
+            changed.get_mut(removed).expect("it is there").shape.push(1);
+            folder.write_tensors("model.safetensors", &changed);
+            if let Err(error) = try_out(&folder) {
+                let named = error.to_string().contains(removed.as_str());
+                assert!(named || matches!(error, OpenError::Unsupported { .. }), "{removed}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_quantised_or_miscounted_tensor_is_named() {
+    let folder = Folder::copy("chronos-bolt");
+    let name = "encoder.final_layer_norm.weight";
+    let tensors = folder.tensors();
+    for (dtype, length) in [("I8", 32), ("F32", 64), ("F64", 128)] {
+        let mut changed = tensors.clone();
+        let tensor = changed.get_mut(name).expect("it is there");
+        tensor.dtype = dtype.into();
+        tensor.bytes.truncate(length);
+        folder.write_tensors("model.safetensors", &changed);
+        let (_, message) = refusal(&folder);
+        assert!(message.contains(name), "{message}");
+    }
+}
+
+/// Every key of every configuration, set to what no one would write, and removed.
+#[test]
+fn configurations_of_nonsense_never_panic() {
+    let nonsense = [
+        json!(0),
+        json!(1),
+        json!(3),
+        json!(-1),
+        json!(1u64 << 40),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(null),
+        json!("x"),
+        json!([]),
+        json!([0.5]),
+        json!([[1]]),
+        json!({}),
+        json!(true),
+        json!(false),
+    ];
+    for name in FAMILIES {
+        let folder = Folder::copy(name);
+        let config = folder.config();
+        let keys = |value: &Value| value.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>());
+        let mut places: Vec<String> =
+            keys(&config).expect("an object").iter().map(|key| format!("/{key}")).collect();
+        let inner = keys(&config["chronos_config"]).unwrap_or_default();
+        places.extend(inner.iter().map(|key| format!("/chronos_config/{key}")));
+        for place in places {
+            for value in &nonsense {
+                let mut changed = config.clone();
+                *changed.pointer_mut(&place).expect("the key is there") = value.clone();
+                folder.write("config.json", changed.to_string());
+                if let Err(error) = try_out(&folder) {
+                    assert!(
+                        error.to_string().contains(folder.path().to_str().expect("text")),
+                        "{place}: {error}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_index_that_leaves_the_folder_is_refused() {
+    let folder = Folder::copy("chronos-bolt");
+    std::fs::remove_file(folder.file("model.safetensors")).expect("a removed file");
+    for shard in ["../model.safetensors", "/etc/hostname", "a/b", "..", ""] {
+        folder.write("model.safetensors.index.json", json!({ "weight_map": { "a": shard } }).to_string());
+        let (error, message) = refusal(&folder);
+        assert!(matches!(error, OpenError::Damaged { .. }), "{shard}: {message}");
+    }
+}
+
+#[test]
+fn other_models_are_refused_by_name() {
+    let folder = Folder::copy("chronos-bolt");
+    for (config, named) in [
+        (json!({ "chronos_pipeline_class": "ChronosPipeline" }), "ChronosPipeline"),
+        (json!({ "architectures": ["LlamaForCausalLM"] }), "LlamaForCausalLM"),
+        (json!({}), "neither config.json nor its tensors"),
+    ] {
+        folder.write("config.json", config.to_string());
+        let (error, message) = refusal(&folder);
+        assert!(matches!(error, OpenError::Unsupported { .. }), "{message}");
+        assert!(message.contains(named) && message.contains("supported are Chronos-Bolt"), "{message}");
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_give_no_forecast() {
+    for name in FAMILIES {
+        let folder = Folder::copy(name);
+        let mut tensors = folder.tensors();
+        tensors.values_mut().for_each(|tensor| tensor.bytes.fill(0xff));
+        folder.write_tensors("model.safetensors", &tensors);
+        let model = Forecaster::open(folder.path()).unwrap_or_else(|error| panic!("{error}"));
+        let answer = model.forecast(&[Task::from(vec![1.0, 2.0, 4.0])], 3, &[]);
+        assert!(matches!(answer, Err(ForecastError::NotFinite { .. })), "{name}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Folders laid out in every way in which checkpoints are published, and folders that are not what they should be.
+
+mod folder;
+mod hostile;
+mod judged;
+mod layout;
