@@ -12,6 +12,5 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod door;
-#[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod snapshot;

@@ -4,9 +4,10 @@ use chronotick_core::{Leap, Span};
 use chronotick_ntp::{ReferenceId, Responder};
 use chronotick_os::ClockPair;
 use chronotick_peers::Chronyd;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -85,6 +86,50 @@ fn command(dirs: &TempDir, arguments: &[&str]) -> Command {
     command
 }
 
+/// An agent: `chronotick mcp` on pipes, as its hosts start it.
+struct Agent {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Agent {
+    fn start(daemon: &Daemon) -> Agent {
+        let mut command = command(&daemon.dirs, &["mcp"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut agent = Agent { child, input, output };
+        let client = json!({"name": "test", "version": "1"});
+        agent.request(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params":
+            {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}}));
+        writeln!(agent.input, "{}", json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .unwrap();
+        agent
+    }
+
+    fn request(&mut self, request: Value) -> Value {
+        writeln!(self.input, "{request}").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))
+    }
+
+    fn call(&mut self, tool: &str) -> Value {
+        let params = json!({"name": tool, "arguments": {}});
+        let answer =
+            self.request(json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}));
+        answer["result"]["structuredContent"].clone()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// An NTP server that is wrong by `lie` and claims to be perfect; it ends with the process.
 fn liar(lie: Span) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -157,6 +202,11 @@ fn from_the_first_packet_to_every_door_and_through_the_death_of_all() {
     }
     assert!(!daemon.ask(&["run"]).status.success(), "a second daemon on the same page must be refused");
 
+    let mut agent = Agent::start(&daemon);
+    let time = agent.call("get_time");
+    assert_eq!((&time["trustworthy"], &time["daemon_status"]), (&true.into(), &"ready".into()), "{time}");
+    assert!(time["offset_correction"].as_f64().unwrap().abs() < 0.05, "{time}");
+
     server.kill();
     let early = daemon.wait_for_state("holdover");
     let wider = |now: &Value| now["bound_late_ns"].as_i64() > early["bound_late_ns"].as_i64();
@@ -174,6 +224,9 @@ fn from_the_first_packet_to_every_door_and_through_the_death_of_all() {
     assert!(dead["reason"].as_str().unwrap().contains("daemon"), "{dead}");
     let dead = daemon.wait_for_state("unsynced");
     assert!(dead["reason"].as_str().unwrap().contains("daemon"), "{dead}");
+    let time = agent.call("get_time");
+    assert_eq!((&time["trustworthy"], &time["state"]), (&false.into(), &"unsynced".into()), "{time}");
+    assert_eq!(agent.call("get_daemon_status")["alive"], false);
     let view = daemon.ask(&["status"]);
     assert_eq!(view.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&view.stderr).contains("silent"), "{view:?}");

@@ -8,8 +8,8 @@ use chronotick_clock::{ClockPair, Reading, Reason, Solution, Span, State, Timest
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What `confidence` is the probability of: that corrected time is within this of true time. It is the default of
-/// `max_acceptable_uncertainty`, beyond which the daemon does not call itself synced.
+/// What `confidence` is the probability of: that corrected time is within this of true time. The original accepted no
+/// measurement that was less certain.
 const CONFIDENCE_LIMIT: Span = Span::from_millis(10);
 
 /// Corrected time now.
