@@ -25,20 +25,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let running: Vec<_> = names.chunks(half).map(|part| scope.spawn(move || work(part))).collect();
         running.into_iter().flat_map(|t| t.join().expect("no replay panics")).collect::<Vec<_>>()
     });
-    let (mut sum, mut count) = (0.0, 0);
+    let (mut ratios, mut errors, mut widths, mut missed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for part in parts {
-        let (text, ratio) = part?;
+        let (text, score, ratio) = part?;
         println!("{text}");
-        if let Some(ratio) = ratio {
-            sum += ratio.ln();
-            count += 1;
-        }
+        ratios.extend(ratio);
+        errors.push(score.rms * 1e6);
+        widths.push(score.half_width[2] * 1e6);
+        missed.push((score.coverage[2] - 0.95).abs());
     }
-    println!("geometric mean of RMS / chrony's RMS: {:.3}", (sum / f64::from(count.max(1))).exp());
+    println!("geometric means: RMS {:.1}, half-width {:.1}", mean_of_logs(&errors), mean_of_logs(&widths));
+    println!(
+        "mean distance of the coverage from 0.95: {:.4}",
+        missed.iter().sum::<f64>() / missed.len() as f64
+    );
+    if !ratios.is_empty() {
+        println!("geometric mean of RMS / chrony's RMS: {:.3}", mean_of_logs(&ratios));
+    }
     Ok(())
 }
 
-fn line(folder: &std::path::Path, name: &str) -> Result<(String, Option<f64>), TraceError> {
+fn mean_of_logs(values: &[f64]) -> f64 {
+    (values.iter().map(|v| v.ln()).sum::<f64>() / values.len() as f64).exp()
+}
+
+fn line(folder: &std::path::Path, name: &str) -> Result<(String, Score, Option<f64>), TraceError> {
     let trace = Trace::load(folder, name)?;
     let mut estimator = Estimator::default();
     let begun = Instant::now();
@@ -64,5 +75,5 @@ fn line(folder: &std::path::Path, name: &str) -> Result<(String, Option<f64>), T
         by(Regime::Holdover).rms * 1e6,
         covered.join("  ")
     );
-    Ok((text, ratio))
+    Ok((text, score, ratio))
 }

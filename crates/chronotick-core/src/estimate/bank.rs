@@ -3,10 +3,10 @@
 //!
 //! No single noise level works: an oscillator in a quiet room and one beside a fan differ by decades.
 
-use super::filter::{Filter, Forecast, Innovation, PATHS, Wander};
+use super::filter::{Filter, Forecast, Innovation, PATHS, Sight, Wander};
 
 /// How long the likelihood of a prediction counts, s.
-const MEMORY: f64 = 3600.0;
+const MEMORY: f64 = 7200.0;
 /// How far a path's offset may wander, s/√s.
 pub(super) const PATH_WALK: f64 = 1e-7;
 
@@ -14,9 +14,12 @@ const WALKS: [f64; 5] = [3e-10, 1e-9, 3e-9, 1e-8, 3e-8];
 const DRIFTS: [(f64, f64); 5] =
     [(1e-12, 7200.0), (3e-12, 7200.0), (1e-11, 3600.0), (3e-11, 3600.0), (1e-10, 1800.0)];
 /// Periods of the oscillations: `450 s · 1.23^i`, from seven minutes to over two hours.
-/// Logarithm of how much less likely an oscillation is than a walk, before anything was measured.
-const SWING_PRIOR: f64 = -1.0;
 const PERIODS: usize = 15;
+/// How far the queues of all paths may lean to one side, together.
+const LEANS: [f64; 2] = [0.15, 0.6];
+/// How much less likely an oscillation, or a lean, is than neither before anything was measured, as a logarithm.
+const SWING_PRIOR: f64 = -1.0;
+const LEAN_PRIOR: f64 = -3.0;
 
 #[derive(Clone, Debug)]
 struct Member {
@@ -59,16 +62,14 @@ impl Bank {
             let period = 450.0 * 1.23f64.powi(i as i32);
             [20.0, 4.0].map(|n| Wander::Swing { period, decay: n * period, amplitude: 4e-7, q: 1.5e-9 })
         });
-        let members: Vec<Member> = walks
-            .into_iter()
-            .chain(drifts)
-            .chain(swings)
-            .map(|w| Member {
-                filter: Filter::new(w, sigma, rate, rate_sigma),
-                prior: if let Wander::Swing { .. } = w { SWING_PRIOR } else { 0.0 },
-                log_likelihood: 0.0,
-            })
-            .collect();
+        let filter = |wander, lean| Filter::new(wander, lean, sigma, rate, rate_sigma);
+        let steady = || walks.into_iter().chain(drifts);
+        let even = steady().map(|w| (filter(w, 0.0), 0.0));
+        let leaning = steady().flat_map(|w| LEANS.map(|lean| (filter(w, lean), LEAN_PRIOR)));
+        let swinging = swings.map(|w| (filter(w, 0.0), SWING_PRIOR));
+        let all = even.chain(leaning).chain(swinging);
+        let members: Vec<Member> =
+            all.map(|(filter, prior)| Member { filter, prior, log_likelihood: 0.0 }).collect();
         let weights = vec![1.0 / members.len() as f64; members.len()];
         let jumps = LIVES.map(|_| Jump::new(&members[0].filter));
         Bank { members, weights, jumps }
@@ -87,31 +88,31 @@ impl Bank {
     }
 
     /// What the filter that predicted best expected of a measurement: innovation and its variance.
-    pub(super) fn expect(&self, y: f64, path: usize, back: f64) -> Innovation {
-        self.best().innovation(y, path, back)
+    pub(super) fn expect(&self, sight: &Sight) -> Innovation {
+        self.best().innovation(sight)
     }
 
-    /// Takes in a measurement with its own variance `r` (s²). How far it was from the prediction of all filters
+    /// Takes in a measurement and says how far it was from the prediction of all filters
     /// together, and the variance of that prediction.
-    pub(super) fn correct(&mut self, y: f64, path: usize, back: f64, r: f64) -> (f64, f64) {
+    pub(super) fn correct(&mut self, sight: &Sight) -> (f64, f64) {
         let (mut mean, mut square, mut likelihood) = (0.0, 0.0, 0.0);
         for (m, &w) in self.members.iter_mut().zip(&self.weights) {
-            let innovation = m.filter.innovation(y, path, back);
-            let told = tell(&mut m.filter, &innovation, r);
+            let innovation = m.filter.innovation(sight);
+            let told = tell(&mut m.filter, &innovation, sight.r);
             m.log_likelihood += told;
             mean += w * innovation.e;
             square += w * (innovation.e * innovation.e + innovation.v);
             likelihood += w * told.exp();
         }
         self.reweigh();
-        self.consider_jumps(y, path, back, r, likelihood.max(f64::MIN_POSITIVE).ln());
+        self.consider_jumps(sight, likelihood.max(f64::MIN_POSITIVE).ln());
         (mean, (square - mean * mean).max(0.0))
     }
 
-    fn consider_jumps(&mut self, y: f64, path: usize, back: f64, r: f64, usual: f64) {
+    fn consider_jumps(&mut self, sight: &Sight, usual: f64) {
         for jump in &mut self.jumps {
-            let innovation = jump.filter.innovation(y, path, back);
-            jump.evidence += tell(&mut jump.filter, &innovation, r) - usual;
+            let innovation = jump.filter.innovation(sight);
+            jump.evidence += tell(&mut jump.filter, &innovation, sight.r) - usual;
             jump.measurements += 1;
         }
         let convincing = self.jumps.iter().find(|j| j.evidence > CONVINCING);
@@ -130,6 +131,16 @@ impl Bank {
     /// Forgets a path but for this offset (s) and its variance (s²).
     pub(super) fn reset_path(&mut self, path: usize, offset: f64, variance: f64) {
         self.each(|f| f.reset_path(path, offset, variance));
+    }
+
+    /// Queues are not what they were: which way they lean is unknown.
+    pub(super) fn straighten(&mut self) {
+        self.each(Filter::straighten);
+        // What spoke for a lean until now says nothing of the queues to come.
+        let (even, others) = self.members.split_at_mut(WALKS.len() + DRIFTS.len());
+        for (leaning, even) in others.chunks_exact_mut(LEANS.len()).zip(even) {
+            leaning.iter_mut().for_each(|m| m.log_likelihood = even.log_likelihood);
+        }
     }
 
     /// The clock has moved by about so much (s); the variances of that and of a change of its rate.

@@ -8,7 +8,9 @@
 const STRETCHES: [f64; 3] = [6.0, 24.0, 96.0];
 
 /// A squared mean is not remarkable up to so many times its variance.
-const USUAL: f64 = 3.0;
+const USUAL: f64 = 2.5;
+/// The rest counts so many times, because the mean lags behind what it shows.
+const SHARE: f64 = 1.5;
 
 /// Exponentially weighted means of innovations.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,6 @@ impl Whiteness {
     /// The variance (s²) that the estimate has beyond what the filters say.
     pub(super) fn excess(&self) -> f64 {
         let beyond = |t: &Stretch| (t.sum * t.sum - USUAL * t.noise).max(0.0) / (t.weight * t.weight);
-        self.stretches.iter().filter(|t| t.weight > 0.0).map(beyond).fold(0.0, f64::max)
+        SHARE * self.stretches.iter().filter(|t| t.weight > 0.0).map(beyond).fold(0.0, f64::max)
     }
 }

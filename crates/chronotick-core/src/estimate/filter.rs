@@ -1,7 +1,8 @@
 //! One Kalman filter for the correction of a free-running clock, given how its frequency is thought to wander.
 //!
 //! The state is the correction c (s), its rate f, two numbers u and v that shape the rate (a drift, or an
-//! oscillation), and one constant offset for the path to each source. A measurement sees c plus its path's offset.
+//! oscillation), the share a of the queues that now leans to one side, and one constant offset for the path to each
+//! source. A measurement sees c plus its path's offset plus a times its excess delay.
 
 use std::f64::consts::TAU;
 
@@ -9,7 +10,11 @@ use std::f64::consts::TAU;
 pub(super) const PATHS: usize = 8;
 /// Entries of the state that describe the clock itself.
 pub(super) const CLOCK: usize = 4;
-const N: usize = CLOCK + PATHS;
+const LEAN: usize = CLOCK;
+const FIRST: usize = LEAN + 1;
+const N: usize = FIRST + PATHS;
+/// Queues lean to one side for so long, s.
+const LEANING: f64 = 600.0;
 
 pub(super) type Vector = [f64; N];
 type Block = [[f64; CLOCK]; CLOCK];
@@ -141,6 +146,20 @@ fn product(a: &Block, b: &Block) -> Block {
     std::array::from_fn(|i| std::array::from_fn(|j| (0..CLOCK).map(|k| a[i][k] * b[k][j]).sum()))
 }
 
+/// A measurement as a filter sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight {
+    /// The correction that it shows, s.
+    pub(super) y: f64,
+    pub(super) path: usize,
+    /// How long ago, s.
+    pub(super) back: f64,
+    /// The largest error that queues can explain, s.
+    pub(super) excess: f64,
+    /// Its own variance, s².
+    pub(super) r: f64,
+}
+
 /// A measurement before it is taken in: what it says beyond the prediction.
 #[derive(Clone, Copy)]
 pub(super) struct Innovation {
@@ -172,17 +191,21 @@ pub(super) struct Forecast {
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     wander: Wander,
+    /// Standard deviation of the lean; not above 1.
+    lean: f64,
     x: Vector,
     p: [Vector; N],
 }
 
 impl Filter {
     /// A filter that knows the correction to `sigma` (s), the rate as given, and no path.
-    pub(super) fn new(wander: Wander, sigma: f64, rate: f64, rate_sigma: f64) -> Filter {
-        let mut filter = Filter { wander, x: [0.0; N], p: [[0.0; N]; N] };
+    pub(super) fn new(wander: Wander, lean: f64, sigma: f64, rate: f64, rate_sigma: f64) -> Filter {
+        let mut filter = Filter { wander, lean, x: [0.0; N], p: [[0.0; N]; N] };
         filter.x[1] = rate;
         let [u, v] = wander.initial();
-        for (i, variance) in [sigma * sigma, rate_sigma * rate_sigma, u, v].into_iter().enumerate() {
+        for (i, variance) in
+            [sigma * sigma, rate_sigma * rate_sigma, u, v, lean * lean].into_iter().enumerate()
+        {
             filter.p[i][i] = variance;
         }
         filter
@@ -211,22 +234,32 @@ impl Filter {
                 self.p[j][i] = self.p[i][j];
             }
         }
-        for (j, row) in self.p.iter_mut().enumerate().skip(CLOCK) {
+        if self.lean > 0.0 {
+            let left = (-dt / LEANING).exp();
+            self.x[LEAN] *= left;
+            self.p[LEAN] = self.p[LEAN].map(|c| c * left);
+            self.p.iter_mut().for_each(|row| row[LEAN] *= left);
+            self.p[LEAN][LEAN] += (1.0 - left * left) * self.lean * self.lean;
+        }
+        for (j, row) in self.p.iter_mut().enumerate().skip(FIRST) {
             row[j] += path_walk * path_walk * dt;
         }
     }
 
-    /// What a measurement `y` (s) over a path, of the correction `back` seconds ago, says beyond the prediction.
-    pub(super) fn innovation(&self, y: f64, path: usize, back: f64) -> Innovation {
+    /// What a measurement says beyond the prediction.
+    pub(super) fn innovation(&self, m: &Sight) -> Innovation {
         let mut h = [0.0; N];
         h[0] = 1.0;
-        h[1] = -back;
+        h[1] = -m.back;
         if let Wander::Swing { .. } = self.wander {
-            h[2] = -back;
+            h[2] = -m.back;
         }
-        h[CLOCK + path] = 1.0;
+        if self.lean > 0.0 {
+            h[LEAN] = m.excess;
+        }
+        h[FIRST + m.path] = 1.0;
         let with_state = self.times_covariance(&h);
-        Innovation { e: y - dot(&h, &self.x), v: dot(&h, &with_state).max(0.0), with_state }
+        Innovation { e: m.y - dot(&h, &self.x), v: dot(&h, &with_state).max(0.0), with_state }
     }
 
     /// Takes in a measurement whose own variance is `r` (s², positive).
@@ -256,23 +289,29 @@ impl Filter {
 
     /// Forgets a path but for this offset and its variance.
     pub(super) fn reset_path(&mut self, path: usize, offset: f64, variance: f64) {
-        self.x[CLOCK + path] = offset;
-        self.set_variance(CLOCK + path, variance);
+        self.x[FIRST + path] = offset;
+        self.set_variance(FIRST + path, variance);
+    }
+
+    /// Forgets to which side the queues lean.
+    pub(super) fn straighten(&mut self) {
+        self.x[LEAN] = 0.0;
+        self.set_variance(LEAN, self.lean * self.lean);
     }
 
     /// The estimated offset of a path, s.
     pub(super) fn path(&self, path: usize) -> f64 {
-        self.x[CLOCK + path]
+        self.x[FIRST + path]
     }
 
     /// The variance of that, s².
     pub(super) fn path_variance(&self, path: usize) -> f64 {
-        self.p[CLOCK + path][CLOCK + path]
+        self.p[FIRST + path][FIRST + path]
     }
 
     /// Makes the offset of a path less certain by this variance.
     pub(super) fn widen_path(&mut self, path: usize, variance: f64) {
-        self.p[CLOCK + path][CLOCK + path] += variance;
+        self.p[FIRST + path][FIRST + path] += variance;
     }
 
     /// The same knowledge without a shape of the rate, and with a rate that may have jumped by `jump`.
@@ -324,7 +363,7 @@ impl Filter {
         let Transition { f, q } = self.wander.transition(dt);
         let mut c = [0.0; N];
         c[..CLOCK].copy_from_slice(&f[0]);
-        c[CLOCK..].copy_from_slice(weights);
+        c[FIRST..].copy_from_slice(weights);
         // The swing is a part of the rate.
         let swing = f64::from(u8::from(matches!(self.wander, Wander::Swing { .. })));
         let mut r = [0.0; N];

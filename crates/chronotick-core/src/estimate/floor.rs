@@ -74,6 +74,11 @@ impl Floor {
         (self.seen >= 16).then_some((SLACK * self.usual).max(3.0 * self.gap) + 1e-5)
     }
 
+    /// Whether a packet this fast may have come by this route.
+    pub(super) fn reaches(&self, delay: f64) -> bool {
+        self.slack().is_some_and(|slack| delay < self.least + slack)
+    }
+
     /// The smallest delay of the last hour, s.
     pub(super) fn least(&self) -> f64 {
         self.least

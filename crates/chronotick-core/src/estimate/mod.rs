@@ -18,7 +18,7 @@ use crate::{Levels, Measurement, Rate, RawInstant, SourceId, Span, Timestamp, Va
 use bank::{Bank, PATH_WALK};
 use calibrate::Whiteness;
 use consensus::{Opinion, consensus};
-use filter::PATHS;
+use filter::{PATHS, Sight};
 use floor::Excess;
 use noise::Noise;
 use route::{Change, Remembered, Routes};
@@ -263,6 +263,9 @@ impl Running {
             at: self.now,
         };
         let (excess, change) = path.routes.observe(delay, offset);
+        if change.is_some() {
+            self.bank.straighten();
+        }
         match change {
             Some(Change::New { shift }) => self.bank.widen_path(slot, (0.5 * shift).powi(2)),
             Some(Change::Back(then)) => {
@@ -286,6 +289,7 @@ impl Running {
         let delay = m.delay.as_secs_f64().abs();
         let Some(path) = &mut paths[slot] else { return };
         let r = path.noise.variance(excess);
+        let sight = Sight { y, path: slot, back, excess: excess.most, r };
         if !path.known {
             path.known = true;
             // The first path is where zero is; the others are measured against it.
@@ -293,7 +297,7 @@ impl Running {
             self.empty = false;
             self.bank.reset_path(slot, 0.0, variance);
         } else {
-            let expected = self.bank.expect(y, slot, back);
+            let expected = self.bank.expect(&sight);
             if expected.e.abs() > GATE * (expected.v + r).sqrt() + excess.most {
                 path.rejected += 1;
                 self.contradicted(slot, expected.e, paths);
@@ -303,7 +307,7 @@ impl Running {
         path.rejected = 0;
         path.seen += 1;
         path.usual += (r - path.usual) / f64::from(path.seen.min(64));
-        let (e, v) = self.bank.correct(y, slot, back, r);
+        let (e, v) = self.bank.correct(&sight);
         path.noise.learn(excess, e, v);
         self.whiteness.observe(e, v + r);
     }

@@ -23,8 +23,8 @@ pub(super) struct Remembered {
 #[derive(Clone, Debug)]
 struct Route {
     floor: Floor,
+    /// When it was last taken.
     offset: Option<Remembered>,
-    left: RawInstant,
 }
 
 /// What happened to the route.
@@ -39,58 +39,43 @@ pub(super) enum Change {
 /// All routes of a path.
 #[derive(Clone, Debug)]
 pub(super) struct Routes {
-    routes: [Option<Route>; ROUTES],
+    /// At least one, at most [`ROUTES`].
+    routes: Vec<Route>,
     current: usize,
-    /// The newest delays, s.
+    /// The newest delays, s, and how many came since the last change.
     run: [f64; RUN],
     seen: usize,
 }
 
 impl Routes {
     pub(super) fn new() -> Routes {
-        let first = Route { floor: Floor::new(), offset: None, left: RawInstant::default() };
-        Routes { routes: [Some(first), None, None], current: 0, run: [0.0; RUN], seen: 0 }
+        Routes { routes: vec![Route::new()], current: 0, run: [0.0; RUN], seen: 0 }
     }
 
     /// Takes in a delay (s); `offset` is the path's before it.
     pub(super) fn observe(&mut self, delay: f64, offset: Remembered) -> (Excess, Option<Change>) {
-        let now = offset.at;
         self.run[self.seen % RUN] = delay;
         self.seen += 1;
-        let change = self.shift(delay).map(|level| self.change(level, offset));
-        (self.floor_mut().observe(delay, now), change)
+        let change = self.other_level(delay).map(|level| self.change(level, offset));
+        (self.routes[self.current].floor.observe(delay, offset.at), change)
     }
 
     /// The delay floor of the present route.
     pub(super) fn floor(&self) -> &Floor {
-        self.routes[self.current]
-            .as_ref()
-            .map_or_else(|| unreachable!("the present route is known"), |r| &r.floor)
+        &self.routes[self.current].floor
     }
 
     /// The offset on the first route, if packets now take another.
     pub(super) fn first(&self) -> Option<f64> {
-        let first = self.routes[0].as_ref().filter(|_| self.current != 0)?;
-        first.offset.map(|o| o.offset)
-    }
-
-    fn floor_mut(&mut self) -> &mut Floor {
-        let route = &mut self.routes[self.current];
-        &mut route
-            .get_or_insert_with(|| Route { floor: Floor::new(), offset: None, left: RawInstant::default() })
-            .floor
+        if self.current == 0 { None } else { self.routes[0].offset.map(|o| o.offset) }
     }
 
     /// The smallest delay of a route that is not the present one, if the newest packets came by such.
-    fn shift(&self, delay: f64) -> Option<f64> {
+    fn other_level(&self, delay: f64) -> Option<f64> {
         let floor = self.floor();
-        // Nothing but the shorter route itself can be as fast as a shorter route.
-        let shorter = |r: &&Route| {
-            r.floor.slack().is_some_and(|slack| {
-                r.floor.least() + slack < floor.least() && delay < r.floor.least() + slack
-            })
-        };
-        if self.routes.iter().flatten().any(|r| shorter(&r)) {
+        // Nothing but the shorter route itself is as fast as a shorter route.
+        let shorter = |r: &Route| r.floor.least() < floor.least() && r.floor.reaches(delay);
+        if self.routes.iter().any(shorter) {
             return Some(delay);
         }
         let slack = floor.slack()?;
@@ -103,41 +88,81 @@ impl Routes {
 
     fn change(&mut self, level: f64, offset: Remembered) -> Change {
         let shift = (level - self.floor().least()).abs();
-        if let Some(route) = &mut self.routes[self.current] {
-            route.offset = Some(offset);
-            route.left = offset.at;
-        }
-        let run = self.run;
-        self.seen = 0;
-        let near = |r: &Option<Route>| {
-            let floor = r.as_ref().map(|r| &r.floor)?;
-            let distance = (level - floor.least()).abs();
-            (distance <= floor.slack()?).then_some(distance)
-        };
-        let known = (0..ROUTES)
+        self.routes[self.current].offset = Some(offset);
+        let distance = |r: &Route| (level - r.floor.least()).abs();
+        let known = (0..self.routes.len())
             .filter(|&i| i != self.current)
-            .filter_map(|i| near(&self.routes[i]).map(|d| (i, d)))
-            .min_by(|a, b| a.1.total_cmp(&b.1));
-        if let Some((i, _)) = known {
-            self.current = i;
-            if let Some(back) = self.routes[i].as_ref().and_then(|r| r.offset) {
-                return Change::Back(back);
-            }
-            return Change::New { shift };
+            .filter(|&i| self.routes[i].floor.slack().is_some_and(|slack| distance(&self.routes[i]) <= slack))
+            .min_by(|&a, &b| distance(&self.routes[a]).total_cmp(&distance(&self.routes[b])));
+        self.current = known.unwrap_or_else(|| self.begin(level, offset.at));
+        self.seen = 0;
+        match self.routes[self.current].offset {
+            Some(then) => Change::Back(then),
+            None => Change::New { shift },
         }
-        let age = |i: &usize| self.routes[*i].as_ref().map(|r| r.left);
-        self.current = (1..ROUTES).filter(|i| *i != self.current).min_by_key(age).unwrap_or(1);
-        let mut floor = Floor::new();
-        if level > delay_of(&run) - f64::EPSILON {
-            run.iter().for_each(|d| {
-                floor.observe(*d, offset.at);
+    }
+
+    /// Begins a route in the place of the one that has not been taken for longest.
+    fn begin(&mut self, level: f64, now: RawInstant) -> usize {
+        let mut route = Route::new();
+        // A longer route was noticed by a run of packets, all of which took it.
+        if level > self.floor().least() {
+            self.run.iter().for_each(|&delay| {
+                route.floor.observe(delay, now);
             });
         }
-        self.routes[self.current] = Some(Route { floor, offset: None, left: offset.at });
-        Change::New { shift }
+        if self.routes.len() < ROUTES {
+            self.routes.push(route);
+            return self.routes.len() - 1;
+        }
+        let left = |i: &usize| self.routes[*i].offset.map(|o| o.at);
+        let oldest = (1..ROUTES).filter(|i| *i != self.current).min_by_key(left).unwrap_or(1);
+        self.routes[oldest] = route;
+        oldest
     }
 }
 
-fn delay_of(run: &[f64]) -> f64 {
-    run.iter().copied().fold(f64::INFINITY, f64::min)
+impl Route {
+    fn new() -> Route {
+        Route { floor: Floor::new(), offset: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Span;
+
+    fn feed(routes: &mut Routes, delay: f64, from: i64, packets: i64) -> Option<Change> {
+        let mut change = None;
+        for i in from..from + packets {
+            let at = RawInstant::default() + Span::from_secs(16 * i);
+            let offset = Remembered { offset: 1e-3, variance: 1e-12, at };
+            let jitter = 1e-4 * ((i * 7 % 13) as f64) / 13.0;
+            change = routes.observe(delay + jitter, offset).1.or(change);
+        }
+        change
+    }
+
+    #[test]
+    fn a_detour_is_noticed_and_the_way_back_is_known() {
+        let mut routes = Routes::new();
+        assert!(feed(&mut routes, 0.020, 0, 100).is_none());
+        match feed(&mut routes, 0.028, 100, 20) {
+            Some(Change::New { shift }) => assert!((shift - 0.008).abs() < 2e-4, "{shift}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(routes.first(), Some(1e-3));
+        assert!(matches!(feed(&mut routes, 0.020, 120, 1), Some(Change::Back(then)) if then.offset == 1e-3));
+        assert_eq!(routes.first(), None);
+    }
+
+    #[test]
+    fn single_slow_packets_are_no_detour() {
+        let mut routes = Routes::new();
+        for i in 0..40 {
+            assert!(feed(&mut routes, 0.020, 8 * i, 7).is_none());
+            assert!(feed(&mut routes, 0.200, 8 * i + 7, 1).is_none());
+        }
+    }
 }
