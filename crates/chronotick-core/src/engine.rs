@@ -226,7 +226,7 @@ impl Engine {
     /// the quiet time until the longest is reached.
     pub fn poll_interval(&self, now: RawInstant) -> Span {
         let quiet = (now - self.eager_until).max(Span::ZERO);
-        Span::from_nanos(quiet.as_nanos() / 8).clamp(self.settings.min_poll, self.settings.max_poll)
+        Span::from_nanos(quiet.as_nanos() / 8).min(self.settings.max_poll).max(self.settings.min_poll)
     }
 
     /// The oldest event that was not fetched yet. Beyond 256 the oldest are dropped.

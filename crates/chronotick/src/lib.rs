@@ -14,3 +14,4 @@ pub mod demo;
 pub mod door;
 pub mod mcp;
 pub mod snapshot;
+mod utc;

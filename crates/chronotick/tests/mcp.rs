@@ -1,7 +1,6 @@
 //! The door for agents, spoken to as a client does: raw JSON lines through a pipe, against a clock page and a snapshot
 //! made by hand. One test for each thing that `docs/mcp.md` promises.
 
-
 use chronotick::door::{Door, SharedSnapshot};
 use chronotick::mcp::serve;
 use chronotick::snapshot::{EventView, Snapshot, SourceView, Traffic};

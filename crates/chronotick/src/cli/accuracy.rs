@@ -1,8 +1,8 @@
 //! `chronotick simulate | replay | score`: the engine against known truth, as a table, as JSON, and as a page with
 //! plots. The error of an answer is estimate − truth.
 
-use super::Failure;
 use super::args::{Replay, Score, Simulate};
+use super::{Failure, say};
 use chronotick_core::Span;
 use chronotick_sim::logged::{self, Judgement, Log};
 use chronotick_sim::trace::Trace;
@@ -45,11 +45,11 @@ pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
     if !logs.is_empty() && options.json {
         let mut both = report::json(&trials);
         both["recordings"] = logs.iter().map(Judgement::json).collect();
-        println!("{both}");
+        say(&format!("{both}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     if !logs.is_empty() {
-        print!("{}", logged::table(&logs));
+        say(&logged::table(&logs))?;
     }
     if trials.is_empty() && !options.json {
         return Ok(ExitCode::SUCCESS);
@@ -109,9 +109,9 @@ fn write_ticks(trace: &Trace, path: &Path) -> std::io::Result<usize> {
 
 fn show(trials: &[Trial], json: bool, page: Option<&Path>) -> Result<ExitCode, Failure> {
     if json {
-        println!("{}", report::json(trials));
+        say(&format!("{}\n", report::json(trials)))?;
     } else {
-        print!("{}", report::table(trials));
+        say(&report::table(trials))?;
     }
     if let Some(path) = page {
         std::fs::write(path, report::html(trials)).map_err(|e| format!("{}: {e}", path.display()))?;

@@ -16,7 +16,8 @@ pub use args::Arguments;
 use crate::config::{Config, Loaded, Origin, Overrides};
 use crate::door::Door;
 use args::{Command, ConfigCommand};
-use chronotick_clock::{State, Timestamp};
+use chronotick_clock::State;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ type Failure = Box<dyn std::error::Error>;
 /// Does what the arguments say and gives the process's exit code.
 pub fn execute(arguments: Arguments) -> ExitCode {
     let outcome = match &arguments.command {
-        Some(Command::Config(what)) => Ok(configuration(&arguments, what)),
+        Some(Command::Config(what)) => configuration(&arguments, what),
         Some(Command::Now(options)) => now::execute(&arguments, options),
         Some(Command::Status { json }) => view(&arguments, *json, views::status),
         Some(Command::Sources { json, verbose }) => {
@@ -54,7 +55,7 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn configuration(arguments: &Arguments, what: &ConfigCommand) -> ExitCode {
+fn configuration(arguments: &Arguments, what: &ConfigCommand) -> Result<ExitCode, Failure> {
     let (overrides, file) = (Overrides::from(arguments), arguments.config.as_deref());
     let answer = match what {
         ConfigCommand::Check { file: named } => {
@@ -64,8 +65,8 @@ fn configuration(arguments: &Arguments, what: &ConfigCommand) -> ExitCode {
         ConfigCommand::Init { path, force } => config::init(&environment, path.as_deref(), *force),
     };
     eprint!("{}", answer.stderr);
-    print!("{}", answer.stdout);
-    ExitCode::from(answer.exit)
+    say(&answer.stdout)?;
+    Ok(ExitCode::from(answer.exit))
 }
 
 /// The configuration by flags, environment and file; its warnings go to stderr.
@@ -83,9 +84,21 @@ fn load(arguments: &Arguments) -> Result<Config, Failure> {
 /// nobody from reading the clock.
 fn runtime_dir(arguments: &Arguments) -> Option<PathBuf> {
     let overrides = Overrides::from(arguments);
-    let loaded = Config::load(&overrides, &environment, arguments.config.as_deref()).ok()?;
-    let origin = loaded.settings().find(|s| s.key == "runtime_dir")?.origin.clone();
-    matches!(origin, Origin::File { .. } | Origin::Flag(_)).then_some(loaded.config.runtime_dir)
+    let by_file = || {
+        let loaded = Config::load(&overrides, &environment, arguments.config.as_deref()).ok()?;
+        let origin = loaded.settings().find(|s| s.key == "runtime_dir")?.origin.clone();
+        matches!(origin, Origin::File { .. }).then_some(loaded.config.runtime_dir)
+    };
+    arguments.runtime_dir.as_ref().map(PathBuf::from).or_else(by_file)
+}
+
+/// Prints on standard output. Whoever closes the pipe has seen enough: that is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A view of the daemon's snapshot, as text or as the snapshot itself.
@@ -101,25 +114,17 @@ fn view(
         // The page knows more than the snapshot: a dead daemon cannot write that it is dead.
         object["state"] = reading.state.name().into();
         object["reason"] = reading.reason.to_string().into();
-        println!("{object}");
+        say(&format!("{object}\n"))?;
     } else {
         let age = snapshot.age(chronotick_clock::raw_now());
         if age > chronotick_clock::Span::from_secs(5) {
             eprintln!("chronotick: the daemon wrote this {age} ago and has been silent since");
         }
-        print!("{}", text(&snapshot, &reading));
+        say(&text(&snapshot, &reading))?;
     }
     Ok(code(reading.state))
 }
 
 fn code(state: State) -> ExitCode {
     if state == State::Synced { ExitCode::SUCCESS } else { ExitCode::from(NOT_SYNCED) }
-}
-
-/// RFC 3339 in UTC with nanoseconds.
-pub(crate) fn rfc3339(utc: Timestamp) -> String {
-    match jiff::Timestamp::from_nanosecond(i128::from(utc.as_nanos())) {
-        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string(),
-        Err(_) => format!("{} ns after 1970-01-01T00:00:00Z", utc.as_nanos()),
-    }
 }

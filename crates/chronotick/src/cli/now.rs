@@ -1,9 +1,11 @@
 //! `chronotick now`: corrected time from the running daemon, or measured once by this very process.
 
 use super::args::{Arguments, Now};
-use super::{Failure, code, load, rfc3339, runtime_dir};
+use super::{Failure, code, load, log as logging, runtime_dir, say};
+use crate::config::LogLevel;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
+use crate::utc::rfc3339;
 use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Reason, Span, State, Writer};
 use serde_json::json;
 use std::process::ExitCode;
@@ -14,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) fn execute(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
     match Door::open(runtime_dir(arguments).as_deref()) {
-        Ok(door) if door.clock.now().reason != Reason::Stopped => Ok(answer(&door.clock, options, "daemon")),
+        Ok(door) if door.clock.now().reason != Reason::Stopped => answer(&door.clock, options, "daemon"),
         Ok(_) | Err(OpenError::Missing { .. }) => {
             eprintln!("chronotick: no daemon is running: measuring once (start one with `chronotick run`)");
             measure_once(arguments, options)
@@ -26,6 +28,7 @@ pub(super) fn execute(arguments: &Arguments, options: &Now) -> Result<ExitCode, 
 /// A short-lived daemon of our own, with a page in memory and no memory of the past.
 fn measure_once(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
     let config = load(arguments)?;
+    logging::start(LogLevel::Warning);
     let page = Writer::in_memory()?;
     let clock = Clock::of(&page);
     let stop = Stop::new()?;
@@ -39,51 +42,45 @@ fn measure_once(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failur
     let exit = answer(&clock, options, "measured once");
     stop.ask();
     measuring.join().map_err(|_| "the measurement failed")??;
-    Ok(exit)
+    exit
 }
 
-fn answer(clock: &Clock, options: &Now, source: &str) -> ExitCode {
+fn answer(clock: &Clock, options: &Now, source: &str) -> Result<ExitCode, Failure> {
     let pair = ClockPair::now();
     let present = clock.now_checked();
-    let reading = if options.future > 0.0 {
-        let then = clock.at(pair.raw + Span::from_secs_f64(options.future));
-        // What the present forbids to trust, the future does not mend.
-        Reading { state: present.state, reason: present.reason, ..then }
-    } else {
-        clock.at(pair.raw)
-    };
-    let reading = Reading { state: present.state, reason: present.reason, ..reading };
-    let known = reading.earliest < reading.latest && reading.max_error() < Span::from_secs(86_400 * 365);
+    let then = pair.raw + Span::from_secs_f64(options.future);
+    // What the present forbids to trust, no other instant mends.
+    let reading = Reading { state: present.state, reason: present.reason, ..clock.at(then) };
+    let known = reading.is_known();
     if options.json {
         let offset = clock.at(pair.raw).offset_of(pair.system).correction();
         let number = |span: Span| json!(known.then(|| span.as_nanos()));
-        println!(
-            "{}",
-            json!({
-                "time": known.then(|| rfc3339(reading.estimate)),
-                "estimate_ns": known.then(|| reading.estimate.as_nanos().to_string()),
-                "earliest_ns": known.then(|| reading.earliest.as_nanos().to_string()),
-                "latest_ns": known.then(|| reading.latest.as_nanos().to_string()),
-                "bound_early_ns": number(reading.estimate - reading.earliest),
-                "bound_late_ns": number(reading.latest - reading.estimate),
-                "sigma_ns": number(reading.sigma),
-                "interval95_ns": number(reading.interval(0.95)),
-                "system_time": rfc3339(pair.system),
-                "system_offset_ns": number(offset),
-                "future_seconds": options.future,
-                "state": reading.state.name(),
-                "reason": reading.reason.to_string(),
-                "source": source,
-            })
-        );
-    } else if known {
-        println!("{}", rfc3339(reading.estimate));
-        println!("bound   -{} +{}", reading.estimate - reading.earliest, reading.latest - reading.estimate);
-        println!("95 %    ±{}", reading.interval(0.95));
-        println!("state   {}: {}", reading.state, reading.reason);
+        let object = json!({
+            "time": known.then(|| rfc3339(reading.estimate)),
+            "estimate_ns": known.then(|| reading.estimate.as_nanos().to_string()),
+            "earliest_ns": known.then(|| reading.earliest.as_nanos().to_string()),
+            "latest_ns": known.then(|| reading.latest.as_nanos().to_string()),
+            "bound_early_ns": number(reading.estimate - reading.earliest),
+            "bound_late_ns": number(reading.latest - reading.estimate),
+            "sigma_ns": number(reading.sigma),
+            "interval95_ns": number(reading.interval(0.95)),
+            "system_time": rfc3339(pair.system),
+            "system_offset_ns": number(offset),
+            "future_seconds": options.future,
+            "state": reading.state.name(),
+            "reason": reading.reason.to_string(),
+            "source": source,
+        });
+        say(&format!("{object}\n"))?;
     } else {
-        println!("unknown");
-        println!("state   {}: {}", reading.state, reading.reason);
+        let lines = if known {
+            let (early, late) = (reading.estimate - reading.earliest, reading.latest - reading.estimate);
+            let half = reading.interval(0.95);
+            format!("{}\nbound   -{early} +{late}\n95 %    ±{half}", rfc3339(reading.estimate))
+        } else {
+            "unknown".into()
+        };
+        say(&format!("{lines}\nstate   {}: {}\n", reading.state, reading.reason))?;
     }
-    code(reading.state)
+    Ok(code(reading.state))
 }

@@ -10,7 +10,7 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: String| writeln!(out, "{name:<15} {text}").expect("a String takes all");
     line("State", format!("{}: {}", reading.state, reading.reason));
-    line("Time (UTC)", super::rfc3339(reading.estimate));
+    line("Time (UTC)", crate::utc::rfc3339(reading.estimate));
     line("Bound", format!("-{} +{}", reading.estimate - reading.earliest, reading.latest - reading.estimate));
     line("95 % interval", format!("±{}", reading.interval(0.95)));
     if let Some(clock) = &snapshot.clock {

@@ -29,7 +29,7 @@ impl Daemon {
         let raw = self.machine.local(pair.raw);
         let system = self.machine.system(pair);
         let known = self.engine.last_trusted().is_some();
-        crate::cli::rfc3339(if known { self.engine.solution(raw).utc_at(raw) } else { system })
+        crate::utc::rfc3339(if known { self.engine.solution(raw).utc_at(raw) } else { system })
     }
 
     pub(super) fn report(&mut self) {

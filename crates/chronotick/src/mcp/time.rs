@@ -2,8 +2,8 @@
 //! tool's schema; `docs/mcp.md` defines each number.
 
 use super::status::{Status, daemon_status};
-use crate::cli::rfc3339;
 use crate::door::Door;
+use crate::utc::rfc3339;
 use chronotick_clock::{ClockPair, Reading, Reason, Solution, Span, State, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
