@@ -4,8 +4,6 @@
 //!
 //! Weights are read, not mapped: a file that shrinks under a map would kill the process, and a map needs `unsafe`.
 
-#![allow(dead_code)] // until the families that need the rest have moved in
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -115,11 +113,6 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The folder.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Where the tensors are put: the CPU, or the accelerator that the crate was built for.
     pub(crate) fn device(&self) -> &Device {
         &self.device
@@ -160,20 +153,16 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
-    /// A tensor's shape, for families whose sizes follow from it.
-    pub(crate) fn shape(&self, name: &str) -> Result<&[usize], OpenError> {
-        Ok(&self.place(name)?.shape)
-    }
-
-    /// The sizes of a matrix, each at least 1.
-    pub(crate) fn matrix(&self, name: &str) -> Result<(usize, usize), OpenError> {
-        match *self.shape(name)? {
-            [rows @ 1..=MAX_SIZE, columns @ 1..=MAX_SIZE] => Ok((rows, columns)),
-            ref found => {
-                let (path, name) = (self.dir.clone(), name.to_owned());
-                Err(OpenError::Shape { path, name, found: found.to_vec(), wanted: vec![MAX_SIZE, MAX_SIZE] })
-            }
-        }
+    /// A tensor's shape, where a family's sizes follow from it: `N` axes, none empty or absurd.
+    pub(crate) fn sizes<const N: usize>(&self, name: &str) -> Result<[usize; N], OpenError> {
+        let found = &self.place(name)?.shape;
+        let sound = found.iter().all(|size| (1..=MAX_SIZE).contains(size));
+        found.as_slice().try_into().ok().filter(|_| sound).ok_or_else(|| OpenError::Axes {
+            path: self.dir.clone(),
+            name: name.to_owned(),
+            found: found.clone(),
+            axes: N,
+        })
     }
 
     /// A tensor of exactly this shape, widened to `f32`.

@@ -63,6 +63,18 @@ pub enum OpenError {
         /// The shape that the configuration asks for.
         wanted: Vec<usize>,
     },
+    /// A tensor that tells the model's sizes has another number of axes, or an axis that is empty or absurd.
+    #[error("{}: tensor {name} has shape {found:?}, but {axes} sound sizes are wanted; fetch the file again", path.display())]
+    Axes {
+        /// The folder.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// How many sizes it should have.
+        axes: usize,
+    },
     /// A tensor is stored in a type that is not a floating-point number of 16, 32 or 64 bits.
     #[error("{}: tensor {name} is stored as {dtype}; supported are F32, BF16, F16 and F64: use an unquantised checkpoint", path.display())]
     Dtype {

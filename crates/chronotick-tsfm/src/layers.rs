@@ -1,8 +1,6 @@
 //! The layers that several families share. Tensors are `f32`; the last axis is the features, the one before it the
 //! tokens. Weights are turned once, when they are loaded, into the order in which a product reads them.
 
-#![allow(dead_code)] // until the families that need the rest have moved in
-
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::{ops, rotary_emb};
 
@@ -87,8 +85,6 @@ impl Linear {
 pub(crate) enum Activation {
     Relu,
     Silu,
-    /// The exact one, by the error function.
-    Gelu,
 }
 
 impl Activation {
@@ -96,7 +92,6 @@ impl Activation {
         match self {
             Self::Relu => x.relu(),
             Self::Silu => x.silu(),
-            Self::Gelu => x.gelu_erf(),
         }
     }
 }

@@ -61,7 +61,7 @@ fn check_levels(checkpoint: &Checkpoint, key: &str, levels: &[f64]) -> Result<()
 
 /// Row `id` of T5's `shared.weight`, as `[1, 1, width]`.
 fn shared_token(checkpoint: &Checkpoint, id: usize, width: usize) -> Result<Tensor, OpenError> {
-    let (rows, _) = checkpoint.matrix("shared.weight")?;
+    let [rows, _] = checkpoint.sizes("shared.weight")?;
     if id >= rows {
         return Err(checkpoint.bad_config(format!("token id {id}, but shared.weight has {rows} rows")));
     }

@@ -74,12 +74,12 @@ struct Sizes {
 
 impl Sizes {
     fn read(checkpoint: &Checkpoint) -> std::result::Result<Self, OpenError> {
-        let inputs = checkpoint.matrix("tokenizer.hidden_layer.weight")?.1;
-        let width = checkpoint.matrix("tokenizer.output_layer.weight")?.0;
-        let head = checkpoint.shape("stacked_xf.0.attn.query_ln.scale")?.iter().product();
-        let inner = checkpoint.matrix("stacked_xf.0.attn.out.weight")?.1;
-        let point = checkpoint.matrix("output_projection_point.output_layer.weight")?.0;
-        let spread = checkpoint.matrix("output_projection_quantiles.output_layer.weight")?.0;
+        let [_, inputs] = checkpoint.sizes("tokenizer.hidden_layer.weight")?;
+        let [width, _] = checkpoint.sizes("tokenizer.output_layer.weight")?;
+        let [head] = checkpoint.sizes("stacked_xf.0.attn.query_ln.scale")?;
+        let [_, inner] = checkpoint.sizes("stacked_xf.0.attn.out.weight")?;
+        let [point, _] = checkpoint.sizes("output_projection_point.output_layer.weight")?;
+        let [spread, _] = checkpoint.sizes("output_projection_quantiles.output_layer.weight")?;
         let fits = |whole: usize, part: usize| part > 0 && whole >= part && whole.is_multiple_of(part);
         let patch = inputs / 2;
         let sound = fits(inputs, 2) && fits(inner, head) && fits(head, 2);
@@ -142,7 +142,7 @@ impl TimesFm25 {
     pub(crate) fn load(checkpoint: &Checkpoint) -> std::result::Result<Self, OpenError> {
         let sizes = Sizes::read(checkpoint)?;
         let hidden =
-            |name: &str| checkpoint.matrix(&format!("{name}.hidden_layer.weight")).map(|shape| shape.0);
+            |name: &str| checkpoint.sizes(&format!("{name}.hidden_layer.weight")).map(|[rows, _]| rows);
         let head = |name: &str, steps: usize| {
             let (inner, outputs) = (hidden(name)?, steps * OUTPUTS);
             let linear = |part: &str, from, to| {
@@ -449,7 +449,7 @@ impl Layer {
         let scale =
             super::query_scale(checkpoint, &format!("{attention}.per_dim_scale.per_dim_scale"), sizes.head)?;
         let query = checkpoint.tensor(&format!("{attention}.query_ln.scale"), &[sizes.head])?;
-        let feed_forward = checkpoint.matrix(&format!("{name}.ff0.weight"))?.0;
+        let [feed_forward, _] = checkpoint.sizes(&format!("{name}.ff0.weight"))?;
         Ok(Self {
             pre_attention: norm("pre_attn_ln", d)?,
             // Revisions before October 2025 have three matrices.

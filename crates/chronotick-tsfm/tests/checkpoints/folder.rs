@@ -10,6 +10,16 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+/// The names of all of them.
+pub(crate) fn checkpoints() -> Vec<String> {
+    let entries = std::fs::read_dir(fixture("")).expect("the fixtures").map(|entry| entry.expect("an entry"));
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> =
+        folders.map(|entry| entry.file_name().into_string().expect("a plain name")).collect();
+    names.sort_unstable();
+    names
+}
+
 /// A copy of a checkpoint, deleted with the value.
 pub(crate) struct Folder(tempfile::TempDir);
 
