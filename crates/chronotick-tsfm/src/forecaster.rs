@@ -9,6 +9,7 @@ use crate::models::chronos2::Chronos2;
 use crate::models::time_moe::TimeMoe;
 use crate::models::timesfm20::TimesFm20;
 use crate::models::timesfm25::TimesFm25;
+use crate::models::toto::Toto;
 use crate::models::ttm::Ttm;
 use crate::{Abilities, Family, Forecast, ForecastError, Levels, OpenError, Task};
 
@@ -27,6 +28,7 @@ pub(crate) enum Network {
     TimesFm25(TimesFm25),
     TimesFm20(TimesFm20),
     Ttm(Box<Ttm>),
+    Toto(Toto),
     TimeMoe(TimeMoe),
 }
 
@@ -46,8 +48,8 @@ impl Forecaster {
             Family::TimesFm25 => Network::TimesFm25(TimesFm25::load(&checkpoint)?),
             Family::TimesFm20 => Network::TimesFm20(TimesFm20::load(&checkpoint)?),
             Family::Ttm => Network::Ttm(Box::new(Ttm::load(&checkpoint)?)),
+            Family::Toto => Network::Toto(Toto::load(&checkpoint)?),
             Family::TimeMoe => Network::TimeMoe(TimeMoe::load(&checkpoint)?),
-            family => return Err(checkpoint.unsupported(family.to_string())),
         };
         Ok(Self { network })
     }
@@ -60,6 +62,7 @@ impl Forecaster {
             Network::TimesFm25(_) => Family::TimesFm25,
             Network::TimesFm20(_) => Family::TimesFm20,
             Network::Ttm(_) => Family::Ttm,
+            Network::Toto(_) => Family::Toto,
             Network::TimeMoe(_) => Family::TimeMoe,
         }
     }
@@ -120,6 +123,7 @@ impl Forecaster {
             Network::TimesFm25(model) => model,
             Network::TimesFm20(model) => model,
             Network::Ttm(model) => model.as_ref(),
+            Network::Toto(model) => model,
             Network::TimeMoe(model) => model,
         }
     }

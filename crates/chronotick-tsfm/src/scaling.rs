@@ -27,6 +27,15 @@ pub(crate) fn fill_gaps(values: &[f64]) -> Option<Vec<f64>> {
     Some(filled)
 }
 
+/// The series with the last value held across every gap, and 0 before the first.
+pub(crate) fn fill_forward(values: &[f64]) -> Vec<f64> {
+    let hold = |last: &mut f64, value: &f64| {
+        *last = if value.is_nan() { *last } else { *value };
+        Some(*last)
+    };
+    values.iter().scan(0.0, hold).collect()
+}
+
 /// Location and scale of one series over its observed values.
 #[derive(Clone, Copy)]
 pub(crate) struct Instance {

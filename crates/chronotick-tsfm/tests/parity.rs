@@ -59,6 +59,11 @@ fn ttm_that_mixes_the_forecast_with_a_known_future() {
 }
 
 #[test]
+fn toto() {
+    assert_parity("toto", Family::Toto, 20);
+}
+
+#[test]
 fn time_moe() {
     assert_parity("time-moe", Family::TimeMoe, 16);
 }

@@ -9,6 +9,7 @@ mod chronos2;
 mod chronos_bolt;
 mod time_moe;
 mod timesfm;
+mod toto;
 mod ttm;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,7 @@ fn replay(forecaster: &Forecaster, case: &Case, verdict: &mut Verdict) -> Result
         Network::TimesFm25(model) => timesfm::replay_25(model, case, verdict),
         Network::TimesFm20(model) => timesfm::replay_20(model, case, verdict),
         Network::Ttm(model) => ttm::replay(model, case, verdict),
+        Network::Toto(model) => toto::replay(model, case, verdict),
         Network::TimeMoe(model) => time_moe::replay(model, case, verdict),
     }
 }

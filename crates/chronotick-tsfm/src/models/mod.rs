@@ -6,6 +6,7 @@ pub(crate) mod chronos_bolt;
 pub(crate) mod time_moe;
 pub(crate) mod timesfm20;
 pub(crate) mod timesfm25;
+pub(crate) mod toto;
 pub(crate) mod ttm;
 
 use std::collections::BTreeMap;
