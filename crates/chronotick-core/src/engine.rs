@@ -265,6 +265,11 @@ impl Engine {
         self.estimator = Estimator::restore(saved);
     }
 
+    /// Tells the smallest round trip that a source's path had in an earlier run; before the source's first measurement.
+    pub fn expect_floor(&mut self, source: SourceId, floor: Span, now: RawInstant) {
+        self.estimator.expect_floor(source, floor, now);
+    }
+
     /// Standard deviation of the estimated rate; `None` before the first trusted measurement.
     pub fn rate_sigma(&mut self, now: RawInstant) -> Option<Rate> {
         self.estimator.estimate(now).map(|estimate| estimate.rate_sigma)

@@ -47,6 +47,11 @@ impl Floor {
         Floor { blocks: [None; BLOCKS], recent: [0.0; RECENT], seen: 0, least: 0.0, gap: 0.0, usual: 0.0 }
     }
 
+    /// Expects the floor that the path had before a restart, until an hour of packets says otherwise.
+    pub(super) fn expect(&mut self, least: f64, now: RawInstant) {
+        self.file(least, now);
+    }
+
     /// Takes in a delay, and judges it.
     pub(super) fn observe(&mut self, delay: f64, now: RawInstant) -> Excess {
         self.file(delay, now);

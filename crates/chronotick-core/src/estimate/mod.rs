@@ -246,6 +246,17 @@ impl Estimator {
     }
 
     /// The slot of a source; if all are taken, that of the path which has been silent for longest.
+    /// Tells the smallest round trip that a source's path was known to have before a restart, so that the first packets
+    /// are judged by it; to be called before the source's first measurement. A floor below zero is none.
+    pub fn expect_floor(&mut self, source: SourceId, floor: Span, now: RawInstant) {
+        if floor < Span::ZERO {
+            return;
+        }
+        let slot = self.slot(source);
+        let path = self.paths[slot].get_or_insert_with(|| PathState::new(source, now));
+        path.routes.expect(floor.as_secs_f64(), now);
+    }
+
     fn slot(&mut self, source: SourceId) -> usize {
         let mine = |p: &Option<PathState>| p.as_ref().is_some_and(|p| p.source == source);
         if let Some(slot) = self.paths.iter().position(mine).or(self.paths.iter().position(Option::is_none)) {

@@ -60,6 +60,11 @@ impl Routes {
         (self.routes[self.current].floor.observe(delay, offset.at), change)
     }
 
+    /// Expects the floor that the path had before a restart (s).
+    pub(super) fn expect(&mut self, least: f64, now: RawInstant) {
+        self.routes[self.current].floor.expect(least, now);
+    }
+
     /// The delay floor of the present route.
     pub(super) fn floor(&self) -> &Floor {
         &self.routes[self.current].floor

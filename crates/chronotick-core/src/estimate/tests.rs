@@ -150,6 +150,24 @@ fn more_sources_than_can_be_followed_displace_the_silent_ones() {
     assert!(e.path(SourceId(19)).is_none() && e.estimate(raw(30.0)).is_some());
 }
 
+#[test]
+fn the_floor_of_an_earlier_run_judges_the_first_packets() {
+    let sigma_and_floor = |known: Option<Span>| {
+        let mut e = Estimator::default();
+        if let Some(floor) = known {
+            e.expect_floor(SourceId(0), floor, raw(0.0));
+        }
+        for i in 0..4 {
+            e.observe(&packet(0, f64::from(i), 0.0, 0.090, 0.010));
+        }
+        let path = e.path(SourceId(0)).expect("measured");
+        (e.estimate(raw(4.0)).expect("measured").variance.sigma(Span::ZERO), path.floor)
+    };
+    let (unknown, known) = (sigma_and_floor(None), sigma_and_floor(Some(Span::from_millis(20))));
+    assert_eq!(known.1, Span::from_millis(20));
+    assert!(known.0 > unknown.0 && known.0 > Span::from_millis(10), "{known:?} {unknown:?}");
+}
+
 fn any_packet() -> impl Strategy<Value = (u32, f64, f64, f64)> {
     let gap = prop_oneof![5 => 0.0..40.0, 1 => Just(0.0), 1 => -50.0..0.0, 1 => 0.0..1e7];
     let offset = prop_oneof![6 => -1e-3..1e-3, 1 => -1e9..1e9, 1 => -1.0..1.0];

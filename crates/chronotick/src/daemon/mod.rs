@@ -271,6 +271,9 @@ impl Daemon {
             let wanted = self.lacking(index);
             for address in self.names.fresh(found, wanted, &in_use, now) {
                 let source = self.engine.add_source(address.to_string());
+                if let Some(floor) = self.memory.floor(&address) {
+                    self.engine.expect_floor(source, floor, now);
+                }
                 let settings = self.settings_for(self.names.names[index].server.host());
                 match Link::open(index, address, source, settings, now) {
                     Ok(link) => self.links.push(link),
@@ -361,7 +364,7 @@ impl Daemon {
     /// What was learned survives a restart; that it cannot be written is worth a warning, not more.
     fn save(&mut self) {
         let Some(dir) = &self.state_dir else { return };
-        self.memory.learn(&self.engine);
+        self.memory.learn(&self.engine, &self.links);
         if let Err(e) = self.memory.store(dir) {
             log::warn!("what was learned cannot be kept in {}: {e}", dir.display());
         }

@@ -1,12 +1,15 @@
-//! What a daemon learned that its successor can use: the frequency of the raw clock. One small JSON file in the state
+//! What a daemon learned that its successor can use: the frequency of the raw clock and the delay floors of the paths. One small JSON file in the state
 //! directory, replaced atomically; a file that cannot be understood is as good as none.
 
+use super::link::Link;
 use chronotick_clock::boot;
 use chronotick_core::estimate::Saved;
-use chronotick_core::{Engine, Rate};
+use chronotick_core::{Engine, Rate, Span};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// What is kept. Rates are in units of 2⁻⁴⁸ s/s.
@@ -18,6 +21,8 @@ pub(super) struct Memory {
     rate: i64,
     /// Zero: nothing was learned yet.
     rate_sigma: i64,
+    /// The smallest round trip of each address's path, in ns.
+    floors: BTreeMap<SocketAddr, i64>,
 }
 
 impl Memory {
@@ -57,10 +62,21 @@ impl Memory {
         engine.restore(&Saved { rate: self.rate, rate_sigma });
     }
 
-    /// Takes over what the engine knows better by now.
-    pub(super) fn learn(&mut self, engine: &Engine) {
+    /// The floor that an address's path had.
+    pub(super) fn floor(&self, address: &SocketAddr) -> Option<Span> {
+        self.floors.get(address).copied().map(Span::from_nanos)
+    }
+
+    /// Takes over what the engine knows better by now; of the paths it keeps those in use.
+    pub(super) fn learn(&mut self, engine: &Engine, links: &[Link]) {
         if let Some(Saved { rate, rate_sigma }) = engine.estimator().saved() {
-            *self = Memory { boot: boot(), rate, rate_sigma };
+            (self.boot, self.rate, self.rate_sigma) = (boot(), rate, rate_sigma);
+        }
+        let floor =
+            |link: &Link| Some((link.address, engine.estimator().path(link.source)?.floor.as_nanos()));
+        let floors: BTreeMap<_, _> = links.iter().filter_map(floor).collect();
+        if !floors.is_empty() {
+            self.floors = floors;
         }
     }
 
@@ -85,7 +101,8 @@ mod tests {
     fn it_survives_a_round_trip_and_rubbish_counts_as_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(Memory::load(dir.path()), Memory::default());
-        let memory = Memory { boot: u64::MAX, rate: -123, rate_sigma: 7 };
+        let floors = BTreeMap::from([("[::1]:123".parse().expect("an address"), 12_345)]);
+        let memory = Memory { boot: u64::MAX, rate: -123, rate_sigma: 7, floors };
         memory.store(&dir.path().join("deeper")).expect("stored");
         assert_eq!(Memory::load(&dir.path().join("deeper")), memory);
         for rubbish in ["", "{", "[]", "{\"rate\": \"much\"}"] {
