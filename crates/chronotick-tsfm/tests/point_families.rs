@@ -72,17 +72,37 @@ fn a_model_of_fixed_channels_says_which_it_wants() {
     assert!(refusal(2, 1, 5, Some(5)).unwrap_err().contains("12 steps"));
 }
 
+/// Opens the checkpoint with another value in its configuration.
+fn refusal(name: &str, key: &str, value: serde_json::Value) -> OpenError {
+    let (folder, from) = (tempfile::tempdir().unwrap(), fixture(name));
+    std::fs::copy(from.join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    let config = std::fs::read(from.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    config[key] = value;
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    match Forecaster::open(folder.path()) {
+        Ok(_) => panic!("{name} was opened with another {key}"),
+        Err(refusal) => refusal,
+    }
+}
+
 #[test]
 fn the_third_release_of_ttm_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let from = fixture("ttm-plain");
-    std::fs::copy(from.join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
-    let config = std::fs::read_to_string(from.join("config.json")).unwrap();
-    let config = config.replacen('{', "{\"multi_quantile_head\": true,", 1);
-    std::fs::write(folder.path().join("config.json"), config).unwrap();
-    let Err(refused) = Forecaster::open(folder.path()) else { panic!("it was opened") };
+    let refused = refusal("ttm-plain", "multi_quantile_head", true.into());
     assert!(matches!(refused, OpenError::Unsupported { .. }), "{refused}");
     assert!(refused.to_string().contains("TTM r3") && refused.to_string().contains("r2.1"), "{refused}");
+}
+
+#[test]
+fn channels_that_do_not_fit_are_refused() {
+    for (indices, reason) in [
+        (serde_json::json!([]), "no channel to forecast"),
+        (serde_json::json!([0, 0]), "twice"),
+        (serde_json::json!([0, 3]), "not among"),
+    ] {
+        let refused = refusal("ttm-mix-channel", "prediction_channel_indices", indices).to_string();
+        assert!(refused.contains("config.json") && refused.contains(reason), "{refused}");
+    }
 }
 
 #[test]

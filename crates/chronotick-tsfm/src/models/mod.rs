@@ -1,5 +1,5 @@
 //! One file per family: its configuration as `config.json` has it, its weights under their published names, its
-//! forward pass, and around that the pipeline of its reference.
+//! forward pass, and around that the pipeline of its reference. What does not fit in one file is in a folder beside it.
 
 pub(crate) mod chronos2;
 pub(crate) mod chronos_bolt;

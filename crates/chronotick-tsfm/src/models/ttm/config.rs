@@ -158,6 +158,11 @@ impl Config {
             return Err(checkpoint.bad_config(reason));
         }
         let (mut predicted, exogenous) = (self.predicted(), self.exogenous());
+        if predicted.is_empty() {
+            let reason =
+                "prediction_channel_indices or exogenous_channel_indices leave no channel to forecast";
+            return Err(checkpoint.bad_config(reason));
+        }
         predicted.extend(exogenous);
         predicted.sort_unstable();
         let twice = predicted.windows(2).any(|pair| pair[0] == pair[1]);
@@ -203,7 +208,8 @@ impl Config {
     /// Channels that are forecast, in order.
     pub(super) fn predicted(&self) -> Vec<usize> {
         let exogenous = self.exogenous();
-        let others = || (0..self.num_input_channels).filter(|i| !exogenous.contains(i)).collect();
+        let others =
+            || (0..self.num_input_channels).filter(|i| exogenous.binary_search(i).is_err()).collect();
         sorted(self.prediction_channel_indices.clone().unwrap_or_else(others))
     }
 
