@@ -279,7 +279,7 @@ impl Daemon {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
                         self.engine.remove_source(source);
-                        self.names.refuse(index, address);
+                        self.names.set_aside(index, address);
                         self.names.names[index].failure = Some(format!("{address}: {e}"));
                         log::warn!("{}: {address}: {e}", self.names.names[index].server);
                     }
@@ -333,7 +333,10 @@ impl Daemon {
             let why = link.trouble.as_deref().unwrap_or("it was of no use");
             log::warn!("{} ({}) is given up: {why}", link.address, self.names.names[link.name].server);
             self.engine.remove_source(link.source);
-            self.names.refuse(link.name, link.address);
+            match link.association.denied() {
+                Some(_) => self.names.deny(link.name, link.address),
+                None => self.names.set_aside(link.name, link.address),
+            }
         }
     }
 

@@ -22,8 +22,10 @@ pub(super) struct Name {
     pub(super) server: ServerAddress,
     /// Why the newest look-up brought nothing new.
     pub(super) failure: Option<String>,
-    /// Addresses that refused service or never answered.
-    refused: BTreeSet<SocketAddr>,
+    /// Addresses that did not answer, or not with the time.
+    useless: BTreeSet<SocketAddr>,
+    /// Addresses that refuse service: they are not asked again (RFC 5905 §7.4).
+    denied: BTreeSet<SocketAddr>,
     pending: bool,
     next: RawInstant,
     pause: Span,
@@ -68,7 +70,8 @@ impl Names {
         let name = |server: &ServerAddress| Name {
             server: server.clone(),
             failure: None,
-            refused: BTreeSet::new(),
+            useless: BTreeSet::new(),
+            denied: BTreeSet::new(),
             pending: false,
             next: now,
             pause: Name::FIRST_PAUSE,
@@ -114,33 +117,40 @@ impl Names {
         let name = &mut self.names[found.name];
         name.pending = false;
         let (addresses, failure) = match found.addresses {
-            Ok(addresses) => (addresses, "the name has no further address"),
-            Err(e) => {
-                name.failure = Some(e);
-                (Vec::new(), "")
-            }
+            Ok(addresses) if addresses.is_empty() => (addresses, Some("the name has no address".into())),
+            Ok(addresses) => (addresses, None),
+            Err(e) => (Vec::new(), Some(e)),
         };
-        let fresh: Vec<SocketAddr> =
-            addresses.into_iter().filter(|a| !in_use(a) && !name.refused.contains(a)).take(wanted).collect();
+        name.failure = failure;
+        let some_in_use = addresses.iter().any(in_use);
+        let is_fresh = |a: &SocketAddr| !in_use(a) && !name.useless.contains(a) && !name.denied.contains(a);
+        let all_denied = !addresses.is_empty() && addresses.iter().all(|a| name.denied.contains(a));
+        let fresh: Vec<SocketAddr> = addresses.into_iter().filter(is_fresh).take(wanted).collect();
         if fresh.is_empty() {
-            if !failure.is_empty() {
-                name.failure = Some(failure.into());
+            if name.failure.is_none() && !some_in_use {
+                let why =
+                    if all_denied { "it refuses service" } else { "none of its addresses has been of use" };
+                name.failure = Some(why.into());
                 // Better one that was bad than none: it is tried again at the next look-up.
-                name.refused.clear();
+                name.useless.clear();
             }
             name.next = now + name.pause;
             name.pause = name.pause.times(2).min(Name::LONGEST_PAUSE);
         } else {
-            name.failure = None;
             name.next = now + Name::FIRST_PAUSE;
             name.pause = Name::FIRST_PAUSE;
         }
         fresh
     }
 
-    /// An address that is of no use any more.
-    pub(super) fn refuse(&mut self, name: usize, address: SocketAddr) {
-        self.names[name].refused.insert(address);
+    /// An address that is of no use at the moment.
+    pub(super) fn set_aside(&mut self, name: usize, address: SocketAddr) {
+        self.names[name].useless.insert(address);
+    }
+
+    /// An address whose server refuses service.
+    pub(super) fn deny(&mut self, name: usize, address: SocketAddr) {
+        self.names[name].denied.insert(address);
     }
 }
 
@@ -179,7 +189,7 @@ mod tests {
         let (mut names, wait) = names("0.pool.test", Arc::new(|_, _| Ok((1..=6).map(address).collect())));
         let first = look_up(&mut names, &wait, 0, &[]);
         assert_eq!(first, (1..=4).map(address).collect::<Vec<_>>());
-        names.refuse(0, first[1]);
+        names.set_aside(0, first[1]);
         let rest = [first[0], first[2], first[3]];
         assert_eq!(look_up(&mut names, &wait, 10, &rest), [address(5)]);
     }
@@ -188,6 +198,14 @@ mod tests {
     fn another_name_gives_one() {
         let (mut names, wait) = names("time.test", Arc::new(|_, _| Ok((1..=6).map(address).collect())));
         assert_eq!(look_up(&mut names, &wait, 0, &[]), [address(1)]);
+    }
+
+    #[test]
+    fn a_small_pool_of_which_all_are_in_use_is_no_failure() {
+        let (mut names, wait) = names("pool.test", Arc::new(|_, _| Ok(vec![address(1)])));
+        let first = look_up(&mut names, &wait, 0, &[]);
+        assert!(look_up(&mut names, &wait, 10, &first).is_empty());
+        assert_eq!(names.names[0].failure, None);
     }
 
     #[test]
@@ -206,8 +224,19 @@ mod tests {
     fn the_only_address_is_tried_again_even_if_it_was_bad() {
         let (mut names, wait) = names("time.test", Arc::new(|_, _| Ok(vec![address(1)])));
         let first = look_up(&mut names, &wait, 0, &[]);
-        names.refuse(0, first[0]);
+        names.set_aside(0, first[0]);
         assert!(look_up(&mut names, &wait, 10, &[]).is_empty());
         assert_eq!(look_up(&mut names, &wait, 100, &[]), first);
+    }
+
+    #[test]
+    fn whoever_refuses_service_is_not_asked_again() {
+        let (mut names, wait) = names("time.test", Arc::new(|_, _| Ok(vec![address(1)])));
+        let first = look_up(&mut names, &wait, 0, &[]);
+        names.deny(0, first[0]);
+        for when in [10, 100, 1_000] {
+            assert!(look_up(&mut names, &wait, when, &[]).is_empty());
+        }
+        assert_eq!(names.names[0].failure.as_deref(), Some("it refuses service"));
     }
 }
