@@ -1,5 +1,6 @@
 //! The entry: opens a folder as whatever family it holds, checks each question once, and hands it to the model.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
@@ -130,6 +131,12 @@ impl Forecaster {
 
     pub(crate) fn network(&self) -> &Network {
         &self.network
+    }
+}
+
+impl fmt::Debug for Forecaster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forecaster").field("family", &self.family()).finish_non_exhaustive()
     }
 }
 

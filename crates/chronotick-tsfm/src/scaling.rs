@@ -87,7 +87,49 @@ pub(crate) fn interpolate(knots: &[f64], values: &[f64], x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn observed_or_not() -> impl Strategy<Value = f64> {
+        prop_oneof![3 => -1e6..1e6f64, 1 => Just(f64::NAN)]
+    }
+
+    proptest! {
+        #[test]
+        fn filling_keeps_what_is_observed_and_leaves_no_gap(values in prop::collection::vec(observed_or_not(), 0..40)) {
+            let first = values.iter().position(|value| !value.is_nan());
+            let filled = fill_gaps(&values);
+            prop_assert_eq!(filled.is_some(), first.is_some());
+            for (was, is) in values.iter().skip(first.unwrap_or(0)).zip(filled.unwrap_or_default()) {
+                prop_assert!(is.is_finite() && (was.is_nan() || *was == is));
+            }
+        }
+
+        #[test]
+        fn ranks_and_lines_rise_and_stay_within_the_values(
+            mut values in prop::collection::vec(-1e6..1e6f64, 1..30),
+            (a, b) in (-0.5..1.5f64, -0.5..1.5f64),
+        ) {
+            values.sort_by(f64::total_cmp);
+            let (low, high) = (a.min(b), a.max(b));
+            let last = (values.len() - 1) as f64;
+            let knots: Vec<f64> = (0..values.len()).map(|i| i as f64 / last.max(1.0)).collect();
+            let within = values[0] - 1e-6..=values[values.len() - 1] + 1e-6;
+            for read in [&|x: f64| at_rank(&values, x * last), &|x: f64| interpolate(&knots, &values, x)] as [&dyn Fn(f64) -> f64; 2] {
+                prop_assert!(read(low) <= read(high) + 1e-6);
+                prop_assert!(within.contains(&read(low)) && within.contains(&read(high)));
+            }
+        }
+
+        #[test]
+        fn normalising_is_undone(values in prop::collection::vec(-1e3..1e3f32, 1..40)) {
+            let norm = Instance::of(&values);
+            for value in values {
+                prop_assert!((norm.undo(norm.apply(value)) - value).abs() <= 1e-3);
+            }
+        }
+    }
 
     #[test]
     fn a_constant_series_has_the_least_scale_and_nothing_observed_has_one() {

@@ -112,3 +112,18 @@ fn a_covariate_of_another_length_is_refused() {
         assert!(error.contains(named), "{error}");
     }
 }
+
+/// Except for the rules on tiny spreads, a model does not care in which unit and from which zero a series is measured.
+#[test]
+fn unit_and_zero_do_not_matter() {
+    for name in FAMILIES {
+        let model = open(name);
+        let (scale, shift) = (250.0, -40.0);
+        let measured = wave(70, 0.4).iter().map(|value| value * scale + shift).collect::<Vec<f64>>();
+        let plain = &ask(&model, &[Task::from(wave(70, 0.4))], 40, &[0.1, 0.9])[0][0];
+        let other = &ask(&model, &[Task::from(measured)], 40, &[0.1, 0.9])[0][0];
+        for (plain, other) in plain.quantiles.concat().into_iter().zip(other.quantiles.concat()) {
+            assert!((plain * scale + shift - other).abs() < 1e-3 * scale, "{name}: {plain} and {other}");
+        }
+    }
+}

@@ -4,6 +4,16 @@
 //! `|got − want| ≤ 10⁻⁴ · max(unit_b, |want − loc_b|) + 8 · 2⁻²³ · |want|`, where `loc` and `unit` are the series'
 //! location and spread in the model's own normalisation, listed in the case: 10⁻⁴ in the model's units, plus the
 //! rounding of the value itself.
+//!
+//! `cases.json` is `{"cases": [..]}`. A case has a `name`, `inputs` (`null` is a missing value), `loc` and `unit` per
+//! series, what was `expected`, and:
+//!
+//! | family | inputs | options | expected |
+//! |---|---|---|---|
+//! | Chronos-Bolt | `[series][step]` | `prediction_length`, `quantile_levels` | `quantiles[series][step][level]`, `mean[series][step]` (the median) |
+//! | Chronos-2 | `[task]`: `target[variate][step]`, `past_covariates` and `future_covariates` by name | the same, `context_length`, `cross_learning` | the same, by `[task][variate]` |
+//! | TimesFM 2.5 | `[series][step]` | `horizon`, `forecast_config` as in the reference | `point[series][step]`, `quantiles[series][step]`: mean, then 0.1 to 0.9 |
+//! | TimesFM 2.0 | `[series][step]` | `horizon`, `freq[series]` | the same |
 
 mod chronos2;
 mod chronos_bolt;

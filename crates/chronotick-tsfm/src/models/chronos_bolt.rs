@@ -392,8 +392,9 @@ impl PositionBias {
         if distance < exact {
             return side + distance;
         }
-        let ratio = |a: usize| (a as f64 / exact as f64).ln();
-        let step = ratio(distance) / ratio(self.max_distance) * (half - exact) as f64;
+        // In `f32` and in this order, as in T5: where a bucket begins depends on the last bit.
+        let reach = (self.max_distance as f64 / exact as f64).ln() as f32;
+        let step = (distance as f32 / exact as f32).ln() / reach * (half - exact) as f32;
         side + (exact + step as usize).min(half - 1)
     }
 }
