@@ -14,6 +14,8 @@
 //! | Chronos-2 | `[task]`: `target[variate][step]`, `past_covariates` and `future_covariates` by name | the same, `context_length`, `cross_learning` | the same, by `[task][variate]` |
 //! | TimesFM 2.5 | `[series][step]` | `horizon`, `forecast_config` as in the reference | `point[series][step]`, `quantiles[series][step]`: mean, then 0.1 to 0.9 |
 //! | TimesFM 2.0 | `[series][step]` | `horizon`, `freq[series]` | the same |
+//! | TTM, Time-MoE | `[channel][step]` | `prediction_length`; what the network itself was fed, and how it was scaled | `prediction[channel][step]` |
+//! | Toto | `[variate][step]` | `prediction_length`, `id_mask`, `fill` | `mean`, the mixtures of every `step`, `quantiles_mean_path` |
 
 mod chronos2;
 mod chronos_bolt;
@@ -41,8 +43,8 @@ use crate::{Family, ForecastError, Forecaster, OpenError, Task};
 ///
 /// # Errors
 ///
-/// [`CheckError`], where the model cannot be opened or a case cannot be replayed. A case that is replayed and departs
-/// too far is no error: see [`Report::passes`].
+/// [`CheckError`], where the model cannot be opened or `cases.json` is none. A case that departs too far, or that the
+/// model refuses, is no error: see [`Report::passes`].
 pub fn run(folder: &Path) -> Result<Report, CheckError> {
     let path = folder.join("cases.json");
     let text = std::fs::read(&path).map_err(|source| CheckError::File { path: path.clone(), source })?;
@@ -54,7 +56,9 @@ pub fn run(folder: &Path) -> Result<Report, CheckError> {
         let name = case.get("name").and_then(|name| name.as_str()).unwrap_or("").to_owned();
         let mut verdict = Verdict { name, deviation: 0.0, at: String::new() };
         let case = Case { path: &path, index, fields: case };
-        replay(&forecaster, &case, &mut verdict)?;
+        if let Err(error) = replay(&forecaster, &case, &mut verdict) {
+            (verdict.deviation, verdict.at) = (f64::INFINITY, error.to_string());
+        }
         cases.push(verdict);
     }
     Ok(Report { family: forecaster.family(), cases })
@@ -94,9 +98,9 @@ pub struct Verdict {
     /// The case's name.
     pub name: String,
     /// The worst deviation of any element in units of its tolerance: 1 is just within, infinite is a value that is not
-    /// a number or a series of the wrong length.
+    /// a number, a series of the wrong length or a case that cannot be replayed.
     pub deviation: f64,
-    /// Where that is: which output, series and element.
+    /// Where that is: which output, series and element; or why the case cannot be replayed.
     pub at: String,
 }
 

@@ -60,8 +60,18 @@ fn no_cases_are_no_pass() {
 }
 
 #[test]
-fn a_case_that_cannot_be_replayed_is_named() {
-    let message = |change: fn(&mut Value)| report(change).expect_err("it cannot be replayed").to_string();
+fn cases_of_another_format_are_an_error() {
+    let error = report(|recorded| *recorded = json!([1])).expect_err("there are no cases").to_string();
+    assert!(error.contains("cases.json"), "{error}");
+}
+
+#[test]
+fn a_case_that_cannot_be_replayed_fails_alone_and_says_why() {
+    let message = |change: fn(&mut Value)| {
+        let report = accepted(change);
+        assert!(!report.passes() && report.cases.iter().filter(|case| !case.passes()).count() == 1);
+        report.cases[3].at.clone()
+    };
     let missing = message(|recorded| {
         recorded["cases"][3].as_object_mut().expect("a case").remove("horizon");
     });
