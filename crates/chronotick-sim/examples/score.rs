@@ -2,7 +2,9 @@
 //! `cargo run --release -p chronotick-sim --example score -- DIR [NAME…]`
 //!
 //! Columns, in µs: RMS, 95th and 99th percentile, maximum of the error after 600 s; coverage and median half-width of
-//! the 95 % interval; the RMS as a share of chrony's; then coverage by regime, the first 600 s, the cost.
+//! the 95 % interval; the RMS as a share of chrony's; the coverage of the other levels; the median of the first six
+//! answers, RMS to 600 s, within holdovers and at their ends; coverage by regime; the cost of a measurement with its
+//! share of the answers.
 
 use chronotick_core::estimate::Estimator;
 use chronotick_sim::score::{Answer, Regime, Score, chrony, replay};
@@ -16,8 +18,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = arguments.collect();
     let names = if names.is_empty() { Trace::names(&folder)? } else { names };
     println!(
-        "{:16} {:>8} {:>8} {:>8} {:>8}  {:>5} {:>8} {:>7} | cover 50/90/99   | {:>28} | steady change holdov recov | µs each",
-        "trace", "rms", "p95", "p99", "max", "cov95", "half95", "/chrony", "at 10-60 s, to 600 s, holdover"
+        "{:16} {:>8} {:>8} {:>8} {:>8}  {:>5} {:>8} {:>7} | cover 50/90/99   | {:>37} | steady change holdov recov | µs each",
+        "trace",
+        "rms",
+        "p95",
+        "p99",
+        "max",
+        "cov95",
+        "half95",
+        "/chrony",
+        "at 10-60 s, to 600 s, holdover, end"
     );
     let half = names.len().div_ceil(2).max(1);
     let work = |part: &[String]| part.iter().map(|n| line(&folder, n)).collect::<Vec<_>>();
@@ -66,13 +76,17 @@ fn line(folder: &std::path::Path, name: &str) -> Result<(String, Score, Option<f
         .map(|s| if s.count == 0 { "    -".into() } else { format!("{:5.3}", s.coverage[2]) })
         .collect();
     let (early, late) = (Score::of(answers.iter().take(6)), by(Regime::Start));
+    let pairs = answers.windows(2);
+    let ends =
+        pairs.filter(|w| w[0].regime == Regime::Holdover && w[1].regime != Regime::Holdover).map(|w| &w[0]);
     let [c50, c90, _, c99] = score.coverage;
     let text = format!(
-        "{name:16} {score} {:7.3} | {c50:.3} {c90:.3} {c99:.3} | {:8.1} {:8.1} {:8.1}   | {} | {each:.1}",
+        "{name:16} {score} {:7.3} | {c50:.3} {c90:.3} {c99:.3} | {:8.1} {:8.1} {:8.1} {:8.1}   | {} | {each:.1}",
         ratio.unwrap_or(f64::NAN),
         early.p50 * 1e6,
         late.rms * 1e6,
         by(Regime::Holdover).rms * 1e6,
+        Score::of(ends).rms * 1e6,
         covered.join("  ")
     );
     Ok((text, score, ratio))

@@ -164,32 +164,47 @@ impl Bank {
     }
 
     /// Correction plus weighted path offsets, `dt` seconds from now, of all filters together.
+    ///
+    /// The mean is that of the filters as they are believed now. Without measurements the evidence for one filter over
+    /// another fades, so the variance around that mean is the larger one of filters believed less and less.
     pub(super) fn forecast(&self, dt: f64, paths: &[f64; PATHS]) -> Forecast {
         // Relative to one of them, since a correction of seconds would drown a variance of nanoseconds squared.
         let origin = self.best().forecast(dt, paths);
-        let mut sum = Forecast::default();
-        let mut total = 0.0;
-        let (mut cc, mut cf, mut ff) = (0.0, 0.0, 0.0);
-        for (m, &w) in self.members.iter().zip(&self.weights).filter(|(_, w)| **w > 1e-6) {
+        let most = self.members.iter().map(|m| m.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
+        let fade = (-dt / MEMORY).exp();
+        let mut mean = Forecast { cc: origin.cc, cf: origin.cf, ff: origin.ff, ..Forecast::default() };
+        let (mut total, mut faded_total) = (0.0, 0.0);
+        // First and second moments around the origin under the faded weights.
+        let (mut c1, mut f1, mut cc, mut cf, mut ff) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for (m, &weight) in self.members.iter().zip(&self.weights) {
+            let faded = (m.prior + fade * (m.log_likelihood - most)).exp();
+            if weight < 1e-6 && faded < 1e-6 {
+                continue;
+            }
             let member = m.filter.forecast(dt, paths);
             let (c, f) = (member.c - origin.c, member.f - origin.f);
-            total += w;
-            sum.c += w * c;
-            sum.f += w * f;
-            sum.walk += w * member.walk;
-            cc += w * (member.cc + c * c);
-            cf += w * (member.cf + c * f);
-            ff += w * (member.ff + f * f);
+            total += weight;
+            mean.c += weight * c;
+            mean.f += weight * f;
+            mean.walk += weight * member.walk;
+            faded_total += faded;
+            c1 += faded * c;
+            f1 += faded * f;
+            cc += faded * (member.cc + c * c);
+            cf += faded * (member.cf + c * f);
+            ff += faded * (member.ff + f * f);
         }
-        let (c, f) = (sum.c / total, sum.f / total);
-        Forecast {
-            c: origin.c + c,
-            f: origin.f + f,
-            cc: (cc / total - c * c).max(0.0),
-            cf: cf / total - c * f,
-            ff: (ff / total - f * f).max(0.0),
-            walk: sum.walk / total,
+        if total > 0.0 && faded_total > 0.0 {
+            let (c, f) = (mean.c / total, mean.f / total);
+            let [c1, f1, cc, cf, ff] = [c1, f1, cc, cf, ff].map(|moment| moment / faded_total);
+            mean.c = c;
+            mean.f = f;
+            mean.walk /= total;
+            mean.cc = (cc - 2.0 * c * c1 + c * c).max(0.0);
+            mean.cf = cf - c * f1 - f * c1 + c * f;
+            mean.ff = (ff - 2.0 * f * f1 + f * f).max(0.0);
         }
+        Forecast { c: origin.c + mean.c, f: origin.f + mean.f, ..mean }
     }
 
     fn best(&self) -> &Filter {
@@ -212,6 +227,7 @@ impl Bank {
         self.weights.iter_mut().for_each(|w| *w /= sum);
     }
 }
+
 impl Jump {
     fn new(now: &Filter) -> Jump {
         Jump { filter: now.jumped(AFTER_JUMP, JUMP), evidence: 0.0, measurements: 0 }
