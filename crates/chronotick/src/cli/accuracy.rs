@@ -1,7 +1,7 @@
 //! `chronotick simulate | replay | score`: the engine against known truth, as a table, as JSON, and as a page with
 //! plots. The error of an answer is estimate − truth.
 
-use super::args::{Replay, Score, Simulate};
+use super::args::{Replay, Score, Show, Simulate};
 use super::{Failure, say};
 use chronotick_core::Span;
 use chronotick_sim::logged::{self, Judgement, Log};
@@ -22,7 +22,7 @@ pub(super) fn simulate(options: &Simulate) -> Result<ExitCode, Failure> {
         options.scenarios.iter().map(|name| scenario(name)).collect::<Result<_, _>>()?
     };
     let trials = live(&scenarios, options.seeds);
-    show(&trials, options.json, options.report.as_deref())
+    show(&trials, &options.show)
 }
 
 pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
@@ -42,7 +42,7 @@ pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
         eprintln!("chronotick: {} has no truth beside it ({0}.truth.csv): nothing to score", trace.name);
     }
     let trials: Vec<Trial> = judged.into_iter().map(Trial::replay).collect();
-    if !logs.is_empty() && options.json {
+    if !logs.is_empty() && options.show.json {
         let mut both = report::json(&trials);
         both["recordings"] = logs.iter().map(Judgement::json).collect();
         say(&format!("{both}\n"))?;
@@ -51,10 +51,10 @@ pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
     if !logs.is_empty() {
         say(&logged::table(&logs))?;
     }
-    if trials.is_empty() && !options.json {
+    if trials.is_empty() && !options.show.json {
         return Ok(ExitCode::SUCCESS);
     }
-    show(&trials, options.json, options.report.as_deref())
+    show(&trials, &options.show)
 }
 
 /// Whether a file is a recording of the original system rather than one of packets.
@@ -71,7 +71,7 @@ pub(super) fn score(options: &Score) -> Result<ExitCode, Failure> {
             trials.push(Trial::replay(&Trace::load(folder, &name)?));
         }
     }
-    show(&trials, options.json, options.report.as_deref())
+    show(&trials, &options.show)
 }
 
 fn built_in() -> Result<Vec<Scenario>, Failure> {
@@ -107,15 +107,24 @@ fn write_ticks(trace: &Trace, path: &Path) -> std::io::Result<usize> {
     Ok(ticks.len())
 }
 
-fn show(trials: &[Trial], json: bool, page: Option<&Path>) -> Result<ExitCode, Failure> {
-    if json {
+fn show(trials: &[Trial], options: &Show) -> Result<ExitCode, Failure> {
+    if options.json {
         say(&format!("{}\n", report::json(trials)))?;
     } else {
         say(&report::table(trials))?;
     }
-    if let Some(path) = page {
-        std::fs::write(path, report::html(trials)).map_err(|e| format!("{}: {e}", path.display()))?;
+    let write = |path: &Path, text: String| {
+        std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    if let Some(path) = &options.report {
+        write(path, report::html(trials))?;
         eprintln!("chronotick: wrote {}", path.display());
+    }
+    if let Some(folder) = &options.plots {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        let plots = report::plots(trials);
+        eprintln!("chronotick: writing {} plots to {}", plots.len(), folder.display());
+        plots.into_iter().try_for_each(|(name, svg)| write(&folder.join(name), svg))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -143,12 +143,9 @@ pub struct Simulate {
     /// How many different worlds to make of each scenario.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub seeds: u64,
-    /// One JSON object.
-    #[arg(long)]
-    pub json: bool,
-    /// Write a self-contained page with plots.
-    #[arg(long, value_name = "FILE.html")]
-    pub report: Option<PathBuf>,
+    /// How the scores are shown.
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// Which recordings.
@@ -157,15 +154,12 @@ pub struct Replay {
     /// Packets files, gzipped or not, or their paths without `.packets.csv`.
     #[arg(value_name = "TRACE", required = true)]
     pub traces: Vec<PathBuf>,
-    /// One JSON object.
-    #[arg(long)]
-    pub json: bool,
     /// Write `raw,correction,sd` at every 10 s of the raw clock, each from what had arrived by then.
     #[arg(long, value_name = "OUT.csv")]
     pub ticks: Option<PathBuf>,
-    /// Write a self-contained page with plots.
-    #[arg(long, value_name = "FILE.html")]
-    pub report: Option<PathBuf>,
+    /// How the scores are shown.
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// What to score.
@@ -177,12 +171,23 @@ pub struct Score {
     /// How many different worlds to make of each built-in scenario.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub seeds: u64,
-    /// One JSON object.
+    /// How the scores are shown.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// How scores are shown, beside the table.
+#[derive(Args, Debug)]
+pub struct Show {
+    /// One JSON object instead of the table.
     #[arg(long)]
     pub json: bool,
     /// Write a self-contained page with plots.
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
+    /// Write each plot as an SVG file into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub plots: Option<PathBuf>,
 }
 
 /// How the demonstration runs.
