@@ -42,7 +42,7 @@ pub struct Engine {
     origin: Option<(RawInstant, Timestamp)>,
     sources: BTreeMap<SourceId, Source>,
     next_id: u32,
-    estimator: Estimator,
+    estimator: Asked,
     wander: Wander,
     /// Where the newest majority saw true time, and when.
     majority: Option<(RawInstant, Interval)>,
@@ -83,7 +83,7 @@ impl Engine {
             origin: None,
             sources: BTreeMap::new(),
             next_id: 0,
-            estimator: Estimator::default(),
+            estimator: Asked::default(),
             wander: Wander::new(),
             majority: None,
             last_trusted: None,
@@ -114,15 +114,15 @@ impl Engine {
     /// Forgets a source and everything it said.
     pub fn remove_source(&mut self, id: SourceId) {
         if self.sources.remove(&id).is_some() {
-            self.estimator.forget_source(id);
+            self.estimator.change().forget_source(id);
         }
     }
 
     /// Takes in a measurement. One of an unknown source, or older than the source's newest, is ignored.
     pub fn measure(&mut self, m: &Measurement) {
-        let (origin_raw, origin_utc) = *self.origin.get_or_insert((m.at, m.utc));
         let envelope = self.envelope(m.received);
         let Some(source) = self.sources.get_mut(&m.source) else { return };
+        let (origin_raw, origin_utc) = *self.origin.get_or_insert((m.at, m.utc));
         if source.newest.is_some_and(|newest| m.received < newest.received) {
             return;
         }
@@ -144,7 +144,7 @@ impl Engine {
         }
         self.select(m.received);
         if self.sources[&m.source].verdict == Verdict::Trusted {
-            self.estimator.observe(m);
+            self.estimator.change().observe(m);
             self.last_trusted = Some(m.received);
             self.trusted_count += 1;
             if let Some(estimate) = self.estimator.estimate(m.received)
@@ -164,7 +164,7 @@ impl Engine {
         }
         if disruption == Disruption::Migrated {
             // Another oscillator: what was learned of the old one would be a lie.
-            self.estimator = Estimator::default();
+            *self.estimator.change() = Estimator::default();
             self.wander = Wander::new();
         }
         self.forget_time(now);
@@ -257,17 +257,17 @@ impl Engine {
 
     /// The estimator behind the solution, for its frequency and what it learned of the paths.
     pub fn estimator(&self) -> &Estimator {
-        &self.estimator
+        &self.estimator.estimator
     }
 
     /// Takes over what an earlier run had learned; to be called before the first measurement.
     pub fn restore(&mut self, saved: &Saved) {
-        self.estimator = Estimator::restore(saved);
+        *self.estimator.change() = Estimator::restore(saved);
     }
 
     /// Tells the smallest round trip that a source's path had in an earlier run; before the source's first measurement.
     pub fn expect_floor(&mut self, source: SourceId, floor: Span, now: RawInstant) {
-        self.estimator.expect_floor(source, floor, now);
+        self.estimator.change().expect_floor(source, floor, now);
     }
 
     /// Standard deviation of the estimated rate; `None` before the first trusted measurement.
@@ -322,7 +322,7 @@ impl Engine {
         self.last_trusted = None;
         self.trusted_count = 0;
         self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
-        self.estimator.disrupted();
+        self.estimator.change().disrupted();
         for source in self.sources.values_mut() {
             source.bound = None;
             source.verdict = Verdict::Unmeasured;
@@ -374,7 +374,7 @@ impl Engine {
                 self.push_event(Event::MajorityMoved { by });
                 self.disruptions += 1;
                 self.trusted_count = 0;
-                self.estimator.disrupted();
+                self.estimator.change().disrupted();
                 self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
             }
         }
@@ -432,6 +432,28 @@ impl Engine {
             .into_iter()
             .find(|leap| trusted.iter().filter(|l| *l == leap).count() * 2 > trusted.len())
             .unwrap_or(Leap::None)
+    }
+}
+
+/// The estimator with its newest answer: each measurement and each solution asks it several times about one instant.
+#[derive(Debug, Default)]
+struct Asked {
+    estimator: Estimator,
+    newest: Option<(RawInstant, Option<Estimate>)>,
+}
+
+impl Asked {
+    fn estimate(&mut self, at: RawInstant) -> Option<Estimate> {
+        match self.newest {
+            Some((asked, answer)) if asked == at => answer,
+            _ => self.newest.insert((at, self.estimator.estimate(at))).1,
+        }
+    }
+
+    /// The estimator itself, to teach it; its answers will be others.
+    fn change(&mut self) -> &mut Estimator {
+        self.newest = None;
+        &mut self.estimator
     }
 }
 
