@@ -6,6 +6,7 @@ use chronotick_clock::{RawInstant, Span};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What the daemon knows and does, at one raw instant.
@@ -198,6 +199,8 @@ impl Snapshot {
         let fresh = dir.join(format!(".{}.{}", Snapshot::FILE, std::process::id()));
         let mut file = fs::File::create(&fresh)?;
         file.write_all(&serde_json::to_vec(self)?)?;
+        // As readable as the page, whatever the daemon's umask.
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
         fs::rename(&fresh, Snapshot::path(dir))
     }
 
