@@ -64,6 +64,8 @@ struct Source {
     verdict: Verdict,
     measurements: u64,
     contradictions: u64,
+    /// How often it is polled, where that is less often than the engine wishes.
+    interval: Span,
 }
 
 impl Engine {
@@ -106,9 +108,18 @@ impl Engine {
             verdict: Verdict::Unmeasured,
             measurements: 0,
             contradictions: 0,
+            interval: Span::ZERO,
         };
         self.sources.insert(id, source);
         id
+    }
+
+    /// Tells how often a source is polled in fact: a server may ask for fewer requests than
+    /// [`poll_interval`](Engine::poll_interval) wishes, and is not silent for that.
+    pub fn polled_every(&mut self, id: SourceId, interval: Span) {
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.interval = interval;
+        }
     }
 
     /// Forgets a source and everything it said.
@@ -410,7 +421,9 @@ impl Engine {
             return (State::Unsynced, Reason::BoundTooWide);
         }
         let Some(last) = self.last_trusted else { return (State::Warmup, Reason::Gathering) };
-        let silent = now - last > self.poll_interval(now).times(4) + self.settings.timeout;
+        let measured = self.sources.values().filter(|s| s.bound.is_some());
+        let interval = measured.map(|s| s.interval).min().unwrap_or_default().max(self.poll_interval(now));
+        let silent = now - last > interval.times(4) + self.settings.timeout;
         let heard = self.sources.values().filter(|s| s.bound.is_some()).count();
         let gathered = heard == self.sources.len() || now - self.started > Engine::GATHERING;
         match (self.trusted_count >= Engine::FIRST_MEASUREMENTS && gathered, silent, heard) {

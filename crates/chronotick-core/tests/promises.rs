@@ -172,6 +172,19 @@ fn silence_is_holdover_with_a_growing_bound_and_then_unsynced() {
 }
 
 #[test]
+fn a_server_that_asked_for_fewer_requests_is_not_silent_for_that() {
+    let mut world = World::new(10.0, &honest()[..1]);
+    world.engine.polled_every(world.ids[0], Span::from_secs(64));
+    for _ in 0..10 {
+        world.poll(&[0], Span::from_secs(64));
+        world.elapsed += Span::from_secs(100);
+        assert_ne!(world.assert_truth_inside().state, State::Holdover);
+    }
+    world.elapsed += Span::from_secs(200);
+    assert_eq!(world.assert_truth_inside().state, State::Holdover);
+}
+
+#[test]
 fn after_a_suspend_nothing_is_claimed_until_measured_again() {
     let mut world = World::new(10.0, &honest());
     world.run(&[0, 1, 2, 3], 60);

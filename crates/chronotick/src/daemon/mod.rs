@@ -177,6 +177,7 @@ impl Daemon {
             self.fill_names(now);
             for link in &mut self.links {
                 link.association.set_interval(self.engine.poll_interval(now));
+                self.engine.polled_every(link.source, link.association.interval());
                 self.polls += u64::from(link.poll(now));
             }
             if now >= self.next_report {
