@@ -255,12 +255,18 @@ fn one_liar_among_three_changes_nothing() {
 #[test]
 fn garbage_is_counted_and_changes_nothing() {
     let Some(server) = Chronyd::start("local stratum 1") else { return };
-    let daemon = Daemon::start(&[garbage(), server.address()]);
+    let garbage = garbage();
+    let daemon = Daemon::start(&[garbage, server.address()]);
     daemon.wait_for_state("synced");
     assert_truth_inside(&daemon);
     let status = daemon.json(&["status", "--json"]);
-    assert_eq!(status["sources"][0]["answers"], 0, "{status}");
-    assert!(status["sources"][0]["trouble"].is_string(), "{status}");
+    let rubbish = &status["sources"][0];
+    assert_eq!(
+        (&rubbish["address"], &rubbish["answers"]),
+        (&garbage.to_string().into(), &0.into()),
+        "{status}"
+    );
+    assert!(rubbish["trouble"].is_string(), "{status}");
 }
 
 #[test]

@@ -286,6 +286,8 @@ impl Daemon {
                     }
                 }
             }
+            // Shown in the order in which they are configured, whichever name was looked up first.
+            self.links.sort_by_key(|link| link.name);
             if let Some(failure) = &self.names.names[index].failure {
                 log::warn!("{}: {failure}", self.names.names[index].server);
             }
