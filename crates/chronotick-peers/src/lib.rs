@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use std::{fs, io};
 use tempfile::TempDir;
 
@@ -45,7 +46,7 @@ impl Chronyd {
     /// `local` it says that it does not know the time. `None` if it is not installed.
     ///
     /// # Panics
-    /// If it is installed and cannot be started.
+    /// If it is installed and cannot be started, or does not answer.
     pub fn start(directives: &str) -> Option<Chronyd> {
         let (folder, address) = (tempfile::tempdir().expect("a directory"), free_address());
         let pid = folder.path().join("pid");
@@ -56,10 +57,11 @@ impl Chronyd {
         );
         fs::write(folder.path().join("conf"), config).expect("the directory is ours");
         let child = spawn(&folder)?.expect("chronyd starts");
+        wait_for(address);
         Some(Chronyd { child, address, folder })
     }
 
-    /// Where it listens, a moment after the start.
+    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -79,7 +81,25 @@ impl Chronyd {
         self.kill();
         let _ = fs::remove_file(self.folder.path().join("pid"));
         self.child = spawn(&self.folder).expect("it was there before").expect("chronyd starts");
+        wait_for(self.address);
     }
+}
+
+/// Asks until somebody answers.
+fn wait_for(address: SocketAddr) {
+    let mut request = [0; 48];
+    // Version 4, mode 3: a client (RFC 5905 §7.3).
+    request[0] = 0x23;
+    for _ in 0..200 {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout above zero");
+        let asked = socket.connect(address).and_then(|()| socket.send(&request));
+        if asked.is_ok() && socket.recv(&mut [0; 512]).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("chronyd does not answer on {address}");
 }
 
 fn spawn(folder: &TempDir) -> Option<io::Result<Child>> {
