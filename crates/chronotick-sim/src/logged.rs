@@ -4,10 +4,9 @@
 //! Causal predictions are judged by the median of the seven low-delay queries that follow, so that what predicts and
 //! what judges share no sample. The reference itself wanders by about a millisecond; nothing finer can be proved here.
 
+use crate::ticks::polled_each;
 use crate::trace::TraceError;
-use chronotick_core::{
-    Engine, Leap, Measurement, RawInstant, Settings, SourceId, Span, Stamps, State, Timestamp,
-};
+use chronotick_core::{Engine, Leap, Measurement, RawInstant, SourceId, Span, Stamps, State, Timestamp};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -155,8 +154,7 @@ impl Log {
     fn predictions(&self) -> Vec<Span> {
         let raw = |at: Timestamp| RawInstant::from_nanos(0) + (at - self.queries[0].at) + Span::from_secs(1);
         let gap = median(self.queries.windows(2).map(|w| w[1].at - w[0].at));
-        let settings = Settings { min_poll: gap, max_poll: gap, ..Settings::default() };
-        let mut engine = Engine::new(settings, RawInstant::from_nanos(0));
+        let mut engine = Engine::new(polled_each(Some(gap)), RawInstant::from_nanos(0));
         let source = engine.add_source(self.name.as_str());
         let predict = |engine: &mut Engine, q: &Query| {
             let solution = engine.solution(raw(q.at));

@@ -249,16 +249,7 @@ fn set_ahead(d: &Disturbance, k: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const STILL: Oscillator = Oscillator {
-        start: Seconds(0.0),
-        frequency: Frequency(0.0),
-        white: 0.0,
-        flicker: 0.0,
-        random_walk: 0.0,
-        ageing: Frequency(0.0),
-        steps: Vec::new(),
-    };
+    use crate::oscillator::STILL;
 
     fn machine(disturbances: &[Disturbance]) -> Machine {
         Machine::new((&STILL, &[]), disturbances, None, 1000, 1)

@@ -177,20 +177,22 @@ fn steps_in(oscillator: &Oscillator, second: usize) -> f64 {
     oscillator.steps.iter().filter(|s| s.at.0.floor() == second as f64).map(|s| s.by.0).sum()
 }
 
+/// Keeps perfect time.
+#[cfg(test)]
+pub(crate) const STILL: Oscillator = Oscillator {
+    start: Seconds(0.0),
+    frequency: Frequency(0.0),
+    white: 0.0,
+    flicker: 0.0,
+    random_walk: 0.0,
+    ageing: Frequency(0.0),
+    steps: Vec::new(),
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::allan::deviation;
-
-    const QUIET: Oscillator = Oscillator {
-        start: Seconds(0.0),
-        frequency: Frequency(0.0),
-        white: 0.0,
-        flicker: 0.0,
-        random_walk: 0.0,
-        ageing: Frequency(0.0),
-        steps: Vec::new(),
-    };
 
     fn phase(oscillator: &Oscillator, temperatures: &[Temperature], seconds: usize) -> Vec<f64> {
         let mut x = vec![0.0];
@@ -208,19 +210,19 @@ mod tests {
 
     #[test]
     fn each_noise_has_its_allan_deviation() {
-        let (tilt, at_1) = slope(&phase(&Oscillator { white: 1e-8, ..QUIET }, &[], 200_000), 1, 256);
+        let (tilt, at_1) = slope(&phase(&Oscillator { white: 1e-8, ..STILL }, &[], 200_000), 1, 256);
         assert!((tilt + 0.5).abs() < 0.04 && (at_1 / 1e-8 - 1.0).abs() < 0.02, "white {tilt} {at_1}");
-        let (tilt, at_16) = slope(&phase(&Oscillator { random_walk: 1e-9, ..QUIET }, &[], 400_000), 16, 1024);
+        let (tilt, at_16) = slope(&phase(&Oscillator { random_walk: 1e-9, ..STILL }, &[], 400_000), 16, 1024);
         let want = 1e-9 * (16.0f64 / 3.0).sqrt();
         assert!((tilt - 0.5).abs() < 0.06 && (at_16 / want - 1.0).abs() < 0.05, "walk {tilt} {at_16}");
-        let (tilt, at_16) = slope(&phase(&Oscillator { flicker: 1e-9, ..QUIET }, &[], 400_000), 16, 2048);
+        let (tilt, at_16) = slope(&phase(&Oscillator { flicker: 1e-9, ..STILL }, &[], 400_000), 16, 2048);
         assert!(tilt.abs() < 0.06 && (at_16 / 1e-9 - 1.0).abs() < 0.1, "flicker {tilt} {at_16}");
     }
 
     #[test]
     fn ageing_and_steps_add_up() {
         let steps = vec![FrequencyStep { at: Seconds(100.0), by: Frequency(5e-6) }];
-        let y = frequencies(&Oscillator { ageing: Frequency(1e-6), steps, ..QUIET }, &[], 86_400, 1);
+        let y = frequencies(&Oscillator { ageing: Frequency(1e-6), steps, ..STILL }, &[], 86_400, 1);
         assert!(y[99] < 2e-9 && y[100] > 5e-6);
         assert!((y[86_399] - 6e-6).abs() < 1e-12);
     }
@@ -234,7 +236,7 @@ mod tests {
             (Temperature::Thermostat { amplitude, on, off, spread: 0.15, lag }, 0.0),
             (Temperature::Load { amplitude, on, off, lag }, 0.0),
         ] {
-            let y = frequencies(&QUIET, &[t], 200_000, 2);
+            let y = frequencies(&STILL, &[t], 200_000, 2);
             let (lo, hi) = y.iter().fold((f64::MAX, f64::MIN), |(l, h), &v| (l.min(v), h.max(v)));
             assert!(lo >= least && lo < least + 0.3e-6 && hi <= 2e-6 && hi > 1.7e-6, "{lo} {hi}");
             let mean = y.iter().sum::<f64>() / y.len() as f64;

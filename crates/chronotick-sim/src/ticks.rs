@@ -42,16 +42,19 @@ pub fn ticks(trace: &Trace, every: Span) -> Vec<Tick> {
 
 /// An engine that expects the trace's sources and polls, with the identities that it gave to them.
 pub(crate) fn engine(trace: &Trace, start: RawInstant) -> (Engine, BTreeMap<SourceId, SourceId>) {
-    let mut settings = Settings::default();
-    if let Some(poll) = usual_poll(trace) {
-        (settings.min_poll, settings.max_poll) = (poll, poll);
-    }
-    let mut engine = Engine::new(settings, start);
+    let mut engine = Engine::new(polled_each(usual_poll(trace)), start);
     let mut sources = BTreeMap::new();
     for m in &trace.measurements {
         sources.entry(m.source).or_insert_with(|| engine.add_source(format!("source {}", m.source.0)));
     }
     (engine, sources)
+}
+
+/// The settings of an engine whose sources are polled so often; the engine chooses without one.
+pub(crate) fn polled_each(poll: Option<Span>) -> Settings {
+    let free = Settings::default();
+    let (min_poll, max_poll) = poll.map_or((free.min_poll, free.max_poll), |poll| (poll, poll));
+    Settings { min_poll, max_poll, ..free }
 }
 
 /// The median time between two measurements of the same source.

@@ -9,8 +9,7 @@ use crate::ticks;
 use crate::trace::{Trace, Truth};
 use crate::world::{Client, Moment, World};
 use chronotick_core::{
-    Disruption, Engine, Event, Levels, Measurement, RawInstant, Reading, Settings, Solution, SourceId, Span,
-    State,
+    Disruption, Engine, Event, Levels, Measurement, RawInstant, Reading, Solution, SourceId, Span, State,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -95,11 +94,7 @@ impl Trial {
     pub fn simulate(scenario: &Scenario, seed: u64) -> Trial {
         let world = World::new(scenario, seed);
         let poll = scenario.poll.map(|p| Span::from_secs_f64(p.0));
-        let mut settings = Settings::default();
-        if let Some(poll) = poll {
-            (settings.min_poll, settings.max_poll) = (poll, poll);
-        }
-        let mut engine = Engine::new(settings, RawInstant::from_nanos(0));
+        let mut engine = Engine::new(ticks::polled_each(poll), RawInstant::from_nanos(0));
         let sources = (0..scenario.source_count() as u32)
             .map(|i| (SourceId(i), engine.add_source(format!("source {i}"))))
             .collect();
