@@ -187,7 +187,7 @@ impl Engine {
         let state = self.judge(now);
         if state != self.state {
             if state.0 == State::Synced && self.state.0 == State::Holdover {
-                self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
+                self.poll_eagerly(now);
             }
             self.push_event(Event::StateChanged { from: self.state.0, to: state.0, reason: state.1 });
             self.ever_synced |= state.0 == State::Synced;
@@ -327,17 +327,27 @@ impl Engine {
 
     /// Time must be measured anew; the frequency and the paths may be as before.
     fn forget_time(&mut self, now: RawInstant) {
-        self.disruptions += 1;
+        self.estimate_anew(now);
         self.origin = None;
         self.majority = None;
         self.last_trusted = None;
-        self.trusted_count = 0;
-        self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
-        self.estimator.change().disrupted();
         for source in self.sources.values_mut() {
             source.bound = None;
             source.verdict = Verdict::Unmeasured;
         }
+    }
+
+    /// What the estimator says of time is void, and readings across this instant do not compare.
+    fn estimate_anew(&mut self, now: RawInstant) {
+        self.disruptions += 1;
+        self.trusted_count = 0;
+        self.estimator.change().disrupted();
+        self.poll_eagerly(now);
+    }
+
+    /// Polls at the shortest interval for a while: there is something to catch up with.
+    fn poll_eagerly(&mut self, now: RawInstant) {
+        self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
     }
 
     fn envelope(&mut self, now: RawInstant) -> Envelope {
@@ -383,10 +393,7 @@ impl Engine {
             if !region.overlaps(&before) {
                 let by = Span::from_nanos(((region.lo + region.hi) - (before.lo + before.hi)).as_nanos() / 2);
                 self.push_event(Event::MajorityMoved { by });
-                self.disruptions += 1;
-                self.trusted_count = 0;
-                self.estimator.change().disrupted();
-                self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
+                self.estimate_anew(now);
             }
         }
         for (id, interval) in self.intervals(now, &envelope) {

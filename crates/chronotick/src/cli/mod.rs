@@ -16,13 +16,16 @@ pub use args::Arguments;
 use crate::config::{Config, Loaded, Origin, Overrides};
 use crate::door::Door;
 use args::{Command, ConfigCommand};
-use chronotick_clock::State;
+use chronotick_clock::{Span, State};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Answered, but the answer is not backed by a majority of the sources now.
 const NOT_SYNCED: u8 = 3;
+
+/// What was left alone for so long has no daemon any more.
+const SILENT: Span = Span::from_secs(5);
 
 /// What went wrong, in words for the person at the terminal.
 type Failure = Box<dyn std::error::Error>;
@@ -117,7 +120,7 @@ fn view(
         say(&format!("{object}\n"))?;
     } else {
         let age = snapshot.age(chronotick_clock::raw_now());
-        if age > chronotick_clock::Span::from_secs(5) {
+        if age > SILENT {
             eprintln!("chronotick: the daemon wrote this {age} ago and has been silent since");
         }
         say(&text(&snapshot, &reading))?;

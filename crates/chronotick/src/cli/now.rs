@@ -6,7 +6,7 @@ use crate::config::LogLevel;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
 use crate::utc::rfc3339;
-use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Reason, Span, State, Writer};
+use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Reason, Span, State};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -29,17 +29,16 @@ pub(super) fn execute(arguments: &Arguments, options: &Now) -> Result<ExitCode, 
 fn measure_once(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
     let config = load(arguments)?;
     logging::start(LogLevel::Warning);
-    let page = Writer::in_memory()?;
-    let clock = Clock::of(&page);
+    let (outlets, door) = Outlets::within()?;
+    let clock = &door.clock;
     let stop = Stop::new()?;
-    let outlets = Outlets { page, snapshot: Box::new(|_| {}) };
     let daemon = Daemon::new(&config, Box::new(Host), outlets, stop.clone(), None);
     let measuring = std::thread::spawn(move || daemon.run());
     let begun = Instant::now();
     while clock.now().state != State::Synced && begun.elapsed() < PATIENCE && !measuring.is_finished() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let exit = answer(&clock, options, "measured once");
+    let exit = answer(clock, options, "measured once");
     stop.ask();
     measuring.join().map_err(|_| "the measurement failed")??;
     exit

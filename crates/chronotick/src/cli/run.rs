@@ -1,15 +1,15 @@
 //! `chronotick run` and `chronotick mcp`: the daemon in the foreground, and the agents' door to it.
 
 use super::args::Arguments;
-use super::{Failure, load, log as logging, runtime_dir};
+use super::{Failure, SILENT, load, log as logging, runtime_dir};
 use crate::config::Config;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
-use crate::door::{Door, SharedSnapshot};
-use chronotick_clock::{Clock, OpenError, Span, Writer, page_path};
+use crate::door::Door;
+use chronotick_clock::{OpenError, Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Measures and publishes until SIGINT or SIGTERM.
 pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -39,9 +39,6 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A page that was left alone for so long has no daemon any more.
-const SILENT: Span = Span::from_secs(5);
-
 fn stop_on_signals(stop: Stop) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -70,13 +67,7 @@ pub(super) fn mcp(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// An engine that lives as long as this process.
 fn own_engine(config: &Config) -> Result<Door, Failure> {
-    let page = Writer::in_memory()?;
-    let shared = SharedSnapshot::default();
-    let door = Door::within(Clock::of(&page), shared.clone());
-    let keep = move |snapshot| {
-        *shared.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
-    };
-    let outlets = Outlets { page, snapshot: Box::new(keep) };
+    let (outlets, door) = Outlets::within()?;
     let daemon = Daemon::new(config, Box::new(Host), outlets, Stop::new()?, Some(config.state_dir.clone()));
     std::thread::Builder::new().name("engine".into()).spawn(move || {
         if let Err(e) = daemon.run() {

@@ -7,8 +7,9 @@ mod report;
 mod saved;
 
 use crate::config::Config;
+use crate::door::{Door, SharedSnapshot};
 use crate::snapshot::{EventView, Snapshot};
-use chronotick_clock::{ClockPair, Writer, raw_now};
+use chronotick_clock::{Clock, ClockPair, Writer, raw_now};
 use chronotick_core::{
     Disruption, Engine, Event, Measurement, RawInstant, Settings, Span, Stamps, State, Timestamp, Verdict,
 };
@@ -19,8 +20,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 /// The machine whose clock is measured: the real one, or a simulated one in a demonstration.
 pub trait Machine: Send {
@@ -75,6 +76,22 @@ pub struct Outlets {
     pub page: Writer,
     /// Called once a second; must not block for long.
     pub snapshot: Box<dyn FnMut(Snapshot) + Send>,
+}
+
+impl Outlets {
+    /// Outlets that stay within this process, and the door to them.
+    ///
+    /// # Errors
+    /// If the system has no memory left.
+    pub fn within() -> io::Result<(Outlets, Door)> {
+        let page = Writer::in_memory()?;
+        let shared = SharedSnapshot::default();
+        let door = Door::within(Clock::of(&page), shared.clone());
+        let keep = move |snapshot| {
+            *shared.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
+        };
+        Ok((Outlets { page, snapshot: Box::new(keep) }, door))
+    }
 }
 
 /// Measures and publishes until asked to stop.

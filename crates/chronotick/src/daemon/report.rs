@@ -28,6 +28,10 @@ impl Daemon {
         let pair = ClockPair::now();
         let raw = self.machine.local(pair.raw);
         let system = self.machine.system(pair);
+        self.corrected(raw, system)
+    }
+
+    fn corrected(&mut self, raw: RawInstant, system: Timestamp) -> String {
         let known = self.engine.last_trusted().is_some();
         crate::utc::rfc3339(if known { self.engine.solution(raw).utc_at(raw) } else { system })
     }
@@ -43,7 +47,7 @@ impl Daemon {
             pid: std::process::id(),
             simulation: self.machine.is_simulated(),
             raw_ns: raw_now().as_nanos(),
-            written: self.corrected_now(),
+            written: self.corrected(raw, system),
             uptime_seconds: (raw - self.started).as_secs_f64(),
             warmup_progress: self.engine.warmup_progress(raw),
             warmup_seconds: self.warmup.as_secs_f64(),

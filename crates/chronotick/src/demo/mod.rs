@@ -6,11 +6,10 @@ mod world;
 use crate::cli::args::Demo;
 use crate::config::{Config, ServerAddress};
 use crate::daemon::{Daemon, Machine, Outlets, Stop};
-use crate::door::{Door, SharedSnapshot};
-use chronotick_clock::{Clock, ClockPair, Offset, Reading, Span, Writer};
+use crate::door::Door;
+use chronotick_clock::{ClockPair, Offset, Reading, Span};
 use serde_json::json;
 use std::io::{self, Write};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use world::{Server, World};
 
@@ -24,13 +23,7 @@ pub fn execute(options: &Demo) -> Result<(), Box<dyn std::error::Error>> {
         ntp: crate::config::Ntp { servers: servers(world)?, ..Config::default().ntp },
         ..Config::default()
     };
-    let page = Writer::in_memory()?;
-    let shared = SharedSnapshot::default();
-    let door = Door::within(Clock::of(&page), shared.clone());
-    let keep = move |snapshot| {
-        *shared.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
-    };
-    let outlets = Outlets { page, snapshot: Box::new(keep) };
+    let (outlets, door) = Outlets::within()?;
     let stop = Stop::new()?;
     let daemon = Daemon::new(&config, Box::new(world), outlets, stop.clone(), None);
     let daemon = std::thread::Builder::new().name("daemon".into()).spawn(move || daemon.run())?;
