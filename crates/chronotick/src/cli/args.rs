@@ -105,7 +105,7 @@ pub struct Now {
     #[arg(long)]
     pub json: bool,
     /// The time so many seconds from now, and how wrong that may be, as far as is known now.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0", allow_negative_numbers = true)]
     pub future: f64,
 }
 
