@@ -94,6 +94,10 @@ pub enum Command {
     Replay(Replay),
     /// Score everything at once: all built-in worlds, and every trace of the folders that are named.
     Score(Score),
+    /// The forecasting models: judge a checkpoint by recorded outputs of its reference.
+    #[cfg(feature = "models")]
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// A simulated clock and four servers on loopback, one of them lying: estimate, bound and truth side by side.
     Demo(Demo),
 }
@@ -131,6 +135,21 @@ pub enum ConfigCommand {
         /// Replace a file that is there.
         #[arg(long)]
         force: bool,
+    },
+}
+
+/// What can be done with models.
+#[cfg(feature = "models")]
+#[derive(Subcommand, Debug)]
+pub enum ModelsCommand {
+    /// Replay the recorded cases of checkpoint folders; exit code 1 if any answer is beyond tolerance.
+    Check {
+        /// Folders with `config.json`, the weights and `cases.json`.
+        #[arg(value_name = "DIR", required = true)]
+        folders: Vec<PathBuf>,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -7,6 +7,8 @@ mod accuracy;
 pub mod args;
 mod config;
 mod log;
+#[cfg(feature = "models")]
+mod models;
 mod now;
 mod run;
 mod views;
@@ -45,6 +47,8 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Simulate(options)) => accuracy::simulate(options),
         Some(Command::Replay(options)) => accuracy::replay(options),
         Some(Command::Score(options)) => accuracy::score(options),
+        #[cfg(feature = "models")]
+        Some(Command::Models(what)) => models::execute(what),
         Some(Command::Demo(options)) => crate::demo::execute(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Run) | None => run::daemon(&arguments),
     };
