@@ -20,6 +20,8 @@ use crate::family::SUPPORTED;
 /// Largest size that a configuration may state: beyond every published model, small enough that products of a few
 /// sizes cannot overflow.
 const MAX_SIZE: usize = 1 << 20;
+/// Which tensor is in which file, where there are several.
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// Longest `config.json` or index that is read.
 const MAX_JSON: u64 = 1 << 24;
 /// Longest header of a safetensors file, by its format's definition.
@@ -220,9 +222,9 @@ fn device() -> Result<Device, OpenError> {
 }
 
 /// The files that hold the weights: the one file, or those that the index names.
-fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
+pub(crate) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
     let single = dir.join("model.safetensors");
-    let index = dir.join("model.safetensors.index.json");
+    let index = dir.join(INDEX);
     if single.exists() || !index.exists() {
         return Ok(vec![single]);
     }

@@ -4,11 +4,18 @@
 use std::path::PathBuf;
 
 use crate::Family;
+use crate::hub::{Absent, Repository};
 
 /// Why a folder could not be opened as a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// A repository of a hub is not in the cache.
+    #[error(transparent)]
+    Absent(Box<Absent>),
+    /// A repository of a hub is asked for, and there is no cache to look in.
+    #[error("there is no home directory to keep {0} in; set HF_HOME, or name a folder")]
+    NoCache(Repository),
     /// A file of the checkpoint is missing, or cannot be read.
     #[error("{}: {source}; a checkpoint folder holds config.json and model.safetensors (or its index and shards)", path.display())]
     File {

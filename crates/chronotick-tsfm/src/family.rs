@@ -1,6 +1,7 @@
 //! The families of models that can be opened, and how a folder is told to be one of them.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::OpenError;
 use crate::checkpoint::Checkpoint;
@@ -43,6 +44,15 @@ impl fmt::Display for Family {
 }
 
 impl Family {
+    /// The family of the checkpoint in a folder, by its configuration and the headers of its weights alone.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], where the folder holds none, or one of another kind.
+    pub fn at(folder: &Path) -> Result<Self, OpenError> {
+        Self::of(&Checkpoint::open(folder)?)
+    }
+
     /// Tells the family by `config.json`, and where that says nothing by the names of the tensors.
     pub(crate) fn of(checkpoint: &Checkpoint) -> Result<Self, OpenError> {
         let text = |key: &str| checkpoint.key(key).and_then(|value| value.as_str());

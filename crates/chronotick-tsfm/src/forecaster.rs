@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
+use crate::hub;
 use crate::models::Model;
 use crate::models::chronos_bolt::ChronosBolt;
 use crate::models::chronos2::Chronos2;
@@ -34,15 +35,20 @@ pub(crate) enum Network {
 }
 
 impl Forecaster {
-    /// Opens a checkpoint folder as it is published: `config.json` beside `model.safetensors`, or beside
+    /// Opens a checkpoint as it is published: `config.json` beside `model.safetensors`, or beside
     /// `model.safetensors.index.json` and its shards. The family is recognised from these. Weights of 16 bits are
     /// widened to 32.
     ///
+    /// `model` is a folder, or where no such folder exists a [`Repository`](crate::hub::Repository) (`OWNER/NAME` or
+    /// `OWNER/NAME@REVISION`), which is looked up in the [standard cache](crate::hub::Cache::standard); nothing is
+    /// fetched.
+    ///
     /// # Errors
     ///
-    /// [`OpenError`], for anything in the folder that is missing, damaged, or not what its configuration says.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let checkpoint = Checkpoint::open(path)?;
+    /// [`OpenError`], for a repository that is not in the cache, and for anything in the folder that is missing,
+    /// damaged, or not what its configuration says.
+    pub fn open<P: AsRef<Path> + ?Sized>(model: &P) -> Result<Self, OpenError> {
+        let checkpoint = Checkpoint::open(&hub::folder(model.as_ref())?)?;
         let network = match Family::of(&checkpoint)? {
             Family::ChronosBolt => Network::ChronosBolt(ChronosBolt::load(&checkpoint)?),
             Family::Chronos2 => Network::Chronos2(Chronos2::load(&checkpoint)?),
@@ -145,8 +151,13 @@ fn is_finite(forecast: &Forecast) -> bool {
     point.iter().chain(mean.iter().flatten()).chain(quantiles.iter().flatten()).all(|value| value.is_finite())
 }
 
-/// Refuses a question that makes no sense to any model.
-pub(crate) fn check_question(tasks: &[Task], horizon: usize) -> Result<(), ForecastError> {
+/// Refuses a question that makes no sense to any model: the first thing that [`Forecaster::forecast`] does.
+///
+/// # Errors
+///
+/// [`ForecastError`], where a series is missing, empty, infinite or of another length than the rest, or the horizon is
+/// 0 or beyond 65 536.
+pub fn check_question(tasks: &[Task], horizon: usize) -> Result<(), ForecastError> {
     if !(1..=LONGEST).contains(&horizon) {
         return Err(ForecastError::Horizon { horizon });
     }

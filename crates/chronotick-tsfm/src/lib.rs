@@ -1,6 +1,7 @@
 //! Time-series foundation models, native: numbers in, quantiles out, from the checkpoints as they are published.
 //!
-//! The entry is [`Forecaster::open`]: it recognises the family of a checkpoint folder. [`Task`]s are the question,
+//! The entry is [`Forecaster::open`]: it recognises the family of a checkpoint, in a folder or by its name on a [`hub`].
+//! [`Task`]s are the question,
 //! [`Forecast`]s the answer, [`Abilities`] say what a model can and cannot do; nothing is made up for it.
 //! [`check`] judges an opened model by recorded outputs of its reference implementation.
 //!
@@ -27,6 +28,7 @@ mod checkpoint;
 mod error;
 mod family;
 mod forecaster;
+pub mod hub;
 mod layers;
 mod models;
 mod scaling;
@@ -34,5 +36,5 @@ mod task;
 
 pub use error::{ForecastError, OpenError};
 pub use family::Family;
-pub use forecaster::Forecaster;
+pub use forecaster::{Forecaster, check_question};
 pub use task::{Abilities, Covariate, Forecast, Levels, Point, Task};

@@ -3,6 +3,7 @@
 //! * [`daemon`] measures and publishes; [`config`] tells it what.
 //! * [`door`] is what every answer is made from: the clock page and the [`snapshot`] beside it.
 //! * [`cli`] answers people, [`mcp`] answers agents.
+//! * [`models`] (feature `models`) are the forecasters, as checkpoints here or behind an address.
 //! * [`demo`] runs all of it against a simulated clock.
 
 #![forbid(unsafe_code)]
@@ -13,5 +14,7 @@ pub mod daemon;
 pub mod demo;
 pub mod door;
 pub mod mcp;
+#[cfg(feature = "models")]
+pub mod models;
 pub mod snapshot;
 mod utc;
