@@ -6,11 +6,12 @@
 
 use crate::bound::{Envelope, SourceBound, Wander};
 use crate::estimate::{Estimate, Estimator, Saved};
+use crate::fusion::{Correction, Fusion};
 use crate::select::Interval;
 use crate::status::{Explanation, SourceStatus, Verdict};
 use crate::{
-    Disruption, Event, Leap, Levels, Measurement, Rate, RawInstant, Reason, Settings, Solution, SourceId,
-    Span, State, Timestamp, Variance,
+    Basis, Conditions, Disruption, Event, Forecast, Implausible, Leap, Levels, Measurement, MemberStatus,
+    Outlook, Rate, RawInstant, Reason, Settings, Solution, SourceId, Span, State, Timestamp, Variance,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,6 +45,7 @@ pub struct Engine {
     next_id: u32,
     estimator: Asked,
     wander: Wander,
+    fusion: Fusion,
     /// Where the newest majority saw true time, and when.
     majority: Option<(RawInstant, Interval)>,
     last_trusted: Option<RawInstant>,
@@ -80,6 +82,7 @@ impl Engine {
     pub fn new(settings: Settings, now: RawInstant) -> Engine {
         Engine {
             eager_until: now + settings.warmup,
+            fusion: Fusion::new(settings.forecast_threshold),
             settings,
             started: now,
             origin: None,
@@ -155,8 +158,12 @@ impl Engine {
         }
         self.select(m.received);
         if self.sources[&m.source].verdict == Verdict::Trusted {
+            if let Some((utc, variance)) = self.estimator.estimator.without_path(m) {
+                self.fusion.judge(m.at, utc, variance * 1e18, m.received);
+            }
             self.estimator.change().observe(m);
             self.last_trusted = Some(m.received);
+            self.look_out(m.received);
             self.trusted_count += 1;
             if let Some(estimate) = self.estimator.estimate(m.received)
                 && estimate.rate_sigma < Rate::from_ppm(0.5)
@@ -177,6 +184,7 @@ impl Engine {
             // Another oscillator: what was learned of the old one would be a lie.
             *self.estimator.change() = Estimator::default();
             self.wander = Wander::new();
+            self.fusion = Fusion::new(self.settings.forecast_threshold);
         }
         self.forget_time(now);
         self.advance(now);
@@ -208,20 +216,25 @@ impl Engine {
         };
         let nominal = origin_utc + (now - origin_raw);
         let (earliest, latest) = (nominal + region.lo, nominal + region.hi);
-        let estimate = self.estimator.estimate(now).unwrap_or_else(|| middle_of(earliest, latest, now));
+        let mut estimate = self.estimator.estimate(now).unwrap_or_else(|| middle_of(earliest, latest, now));
+        let growth = self.envelope_of(&estimate).tolerance;
+        let fused = self.correction(now);
+        estimate.utc = estimate.utc + Span::from_nanos(fused.offset.round() as i64);
+        estimate.rate = Rate::from_f64(estimate.rate.as_f64() + fused.rate * 1e-9);
+        estimate.variance.0[0] *= fused.remains;
         // What lies outside the bound is wrong for certain, by at least the distance.
         let utc = estimate.utc.clamp(earliest, latest);
         let shift = (utc - estimate.utc).as_nanos() as f64;
         let mut variance = estimate.variance;
         variance.0[0] += shift * shift;
-        let growth = self.envelope_of(&estimate).tolerance;
         Solution {
             at: now,
             utc,
             rate: estimate.rate,
             early: utc - earliest,
             late: latest - utc,
-            bound_growth: growth,
+            // The bound is the bank's: it runs at the bank's rate, however the answer runs inside of it.
+            bound_growth: Rate::from_f64(growth.as_f64() + fused.rate.abs() * 1e-9),
             variance,
             levels: estimate.levels,
             state,
@@ -230,6 +243,78 @@ impl Engine {
             unsynced_at,
             disruptions,
             leap: self.leap(),
+        }
+    }
+
+    /// What a forecast is to be made from, and is measured against: the engine's own line through the newest trusted
+    /// measurement, and what the bank foresees at these ages, in ascending order. `None` before the first.
+    pub fn outlook(&mut self, ages: impl IntoIterator<Item = Span>) -> Option<Outlook> {
+        let at = self.last_trusted?;
+        let origin = self.estimator.estimator.estimate(at)?;
+        let mut outlook = Outlook { at, utc: origin.utc, rate: origin.rate, bank: Vec::new() };
+        for age in ages {
+            let then = self.estimator.estimator.estimate(at + age)?;
+            outlook.bank.push((age, then.utc - outlook.line(age)));
+        }
+        Some(outlook)
+    }
+
+    /// Takes in what a member forecasts. It has a share in the [`solution`](Engine::solution) as far as earlier
+    /// forecasts of that member were better than the bank's, by measurements that came after them; the bound is made
+    /// without it.
+    ///
+    /// # Errors
+    /// If it is no forecast of this clock; then it is as if it had not been made.
+    pub fn foresee(&mut self, forecast: &Forecast) -> Result<(), Implausible> {
+        if self.last_trusted.is_none_or(|newest| forecast.outlook.at > newest) {
+            return Err(Implausible::Origin);
+        }
+        self.fusion.foresee(forecast, self.settings.frequency_tolerance)
+    }
+
+    /// Takes in the machine's conditions; the frequency is regressed on them, as one more
+    /// [`Member`](crate::Member).
+    pub fn sense(&mut self, conditions: &Conditions) {
+        self.fusion.sense(conditions);
+    }
+
+    /// What the answer at `now` is made of.
+    pub fn basis(&mut self, now: RawInstant) -> Basis {
+        if self.last_trusted.is_none() {
+            return Basis::System;
+        }
+        let by_members = self.correction(now).basis();
+        by_members.unwrap_or(match self.state.0 {
+            State::Holdover => Basis::Holdover,
+            _ if self.estimator.estimator.saved().is_none() => Basis::Ntp,
+            _ => Basis::Bank,
+        })
+    }
+
+    /// How every member stands that forecasts beside the bank.
+    pub fn members(&mut self, now: RawInstant) -> Vec<MemberStatus> {
+        let correction = self.correction(now);
+        self.fusion.members(&correction)
+    }
+
+    fn correction(&mut self, now: RawInstant) -> Correction {
+        match (self.last_trusted, self.estimator.estimate(now)) {
+            (Some(newest), Some(bank)) => self.fusion.correction(now, newest, (bank.utc, bank.rate)),
+            _ => Correction::NONE,
+        }
+    }
+
+    /// Tells the fusion where the engine stands, as often as it needs that.
+    fn look_out(&mut self, now: RawInstant) {
+        if self.fusion.wants_outlook(now)
+            && let Some(outlook) = self.outlook(Fusion::horizons())
+        {
+            self.fusion.look_out(outlook);
+        }
+        if self.fusion.wants_lines()
+            && let Some(line) = self.outlook([])
+        {
+            self.fusion.measured(line);
         }
     }
 
@@ -342,6 +427,7 @@ impl Engine {
         self.disruptions += 1;
         self.trusted_count = 0;
         self.estimator.change().disrupted();
+        self.fusion.forget_forecasts();
         self.poll_eagerly(now);
     }
 

@@ -7,6 +7,7 @@
 //! * A [`Measurement`] compares the raw clock with a source; [`Engine::measure`] takes it in.
 //! * Selection believes a strict majority of the sources, and the bound contains truth as long as fewer than half lie.
 //! * The [`estimate`] room learns how true time runs against the raw clock from what trusted sources measure.
+//! * A [`Forecast`] by a model is used as far as earlier ones of the same [`Member`] proved better than the engine's own.
 //! * A [`Solution`] carries the answer to every reader, [`Event`]s and [`SourceStatus`] carry the why.
 //!
 //! The vocabulary of time ([`Timestamp`], [`RawInstant`], [`Span`], …) is that of `chronotick-clock`, re-exported here.
@@ -19,6 +20,7 @@ mod engine;
 pub mod estimate;
 mod event;
 mod exchange;
+mod fusion;
 mod measurement;
 mod select;
 mod settings;
@@ -32,6 +34,10 @@ pub use disruption::Disruption;
 pub use engine::Engine;
 pub use event::Event;
 pub use exchange::Exchange;
+pub use fusion::{
+    Ahead, Basis, CHANNELS, Conditions, Forecast, HorizonStatus, Implausible, Member, MemberStatus, Outlook,
+    Standing,
+};
 pub use measurement::{Measurement, SourceId, Stamps};
 pub use settings::Settings;
 pub use status::{Explanation, SourceStatus, Verdict};

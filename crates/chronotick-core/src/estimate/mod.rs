@@ -224,6 +224,18 @@ impl Estimator {
         })
     }
 
+    /// What a measurement says of true time at its instant once its path's own offset is taken off, and the variance of
+    /// that in s²; `None` while the path is not known well enough to judge anything by it.
+    pub(crate) fn without_path(&self, m: &Measurement) -> Option<(Timestamp, f64)> {
+        let running = self.running.as_ref()?;
+        let slot = self.paths.iter().position(|p| p.as_ref().is_some_and(|p| p.source == m.source))?;
+        let path = self.paths[slot].as_ref().filter(|p| p.known && p.seen >= 8)?;
+        let consensus: f64 = (0..PATHS).map(|slot| running.weights[slot] * running.bank.path(slot)).sum();
+        let offset = running.bank.path(slot) - consensus - running.constant;
+        let excess = 0.5 * (m.delay.as_secs_f64() - path.routes.floor().least()).max(0.0);
+        Some((m.utc - Span::from_secs_f64(offset), path.usual.max(excess * excess / 3.0)))
+    }
+
     /// What is known of the path to a source.
     pub fn path(&self, source: SourceId) -> Option<Path> {
         let running = self.running.as_ref()?;

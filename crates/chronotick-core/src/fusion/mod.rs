@@ -1,0 +1,575 @@
+//! Fusion: what members beside the filter bank forecast, how good they turned out to be, and what of it is believed.
+//!
+//! In come [`Forecast`]s and, later, measurements that were not known when they were made. Both the member's forecast
+//! and the bank's own from the same [`Outlook`] are judged by them, horizon by horizon. Out goes a correction of the
+//! bank's answer, `weight · (member − bank)` at the age of the newest measurement, which is nothing at age zero, and
+//! nothing for a member that has not been better than the bank. The bound is made without any of it.
+
+mod environment;
+mod skill;
+
+use crate::{Rate, RawInstant, Span, Timestamp};
+use environment::Environment;
+pub use environment::{CHANNELS, Conditions};
+use skill::{Blend, Skill};
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Who forecasts beside the filter bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Member {
+    /// The model for the next seconds.
+    ShortTerm,
+    /// The model for the next minutes.
+    LongTerm,
+    /// The regression of the frequency on the machine's [`Conditions`], which the engine makes by itself.
+    Environment,
+}
+
+impl Member {
+    /// All of them, in the order of every table.
+    pub const ALL: [Member; MEMBERS] = [Member::ShortTerm, Member::LongTerm, Member::Environment];
+
+    /// Its name in configuration and views.
+    pub fn name(self) -> &'static str {
+        match self {
+            Member::ShortTerm => "short_term",
+            Member::LongTerm => "long_term",
+            Member::Environment => "environment",
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+const MEMBERS: usize = 3;
+
+/// What corrected time is made of at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// Nothing is known: the system clock as it is.
+    System,
+    /// The measurements alone: the drift is not known yet.
+    Ntp,
+    /// The filter bank.
+    Bank,
+    /// The filter bank with a share of the model for the next seconds.
+    ShortTerm,
+    /// The filter bank with a share of the model for the next minutes.
+    LongTerm,
+    /// The filter bank with shares of several members, or of the machine's conditions.
+    Fusion,
+    /// The filter bank, carried on while the sources are silent.
+    Holdover,
+}
+
+impl Basis {
+    /// One word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Basis::System => "system",
+            Basis::Ntp => "ntp",
+            Basis::Bank => "bank",
+            Basis::ShortTerm => "short_term",
+            Basis::LongTerm => "long_term",
+            Basis::Fusion => "fusion",
+            Basis::Holdover => "holdover",
+        }
+    }
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The engine's own line through the newest measurement, and what the bank foresees beyond it: what a forecast is
+/// measured against.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlook {
+    /// When the newest measurement became known: the origin of the line. Nothing after it is known.
+    pub at: RawInstant,
+    /// Corrected time then.
+    pub utc: Timestamp,
+    /// The rate of the line.
+    pub rate: Rate,
+    /// What the bank foresees beyond the line: ages in ascending order, each with how much further true time will be.
+    pub bank: Vec<(Span, Span)>,
+}
+
+impl Outlook {
+    pub(crate) fn line(&self, age: Span) -> Timestamp {
+        self.utc + age + self.rate.over(age)
+    }
+
+    /// What the bank foresees beyond the line at an age in s, in ns.
+    fn bank_at(&self, age: f64) -> f64 {
+        let after = self.bank.partition_point(|(at, _)| at.as_secs_f64() < age);
+        let near = self.bank[after.saturating_sub(1)..].iter().take(2).map(|&(at, offset)| point(at, offset));
+        curve(&near.collect::<Vec<_>>(), age)
+    }
+}
+
+/// What a member foresees at one age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Time since the outlook's origin.
+    pub age: Span,
+    /// How much further than the outlook's line true time will be then.
+    pub offset: Span,
+    /// The standard deviation that the member states; `None` from one that states none.
+    pub sigma: Option<Span>,
+}
+
+/// What a member foresees, from an outlook on. It is an input with an instant like a measurement, and never evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// Who foresees it.
+    pub member: Member,
+    /// What it was made from.
+    pub outlook: Outlook,
+    /// At least one, in ascending order of age.
+    pub ahead: Vec<Ahead>,
+}
+
+/// Why a forecast was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Implausible {
+    /// It says nothing, its ages do not ascend, or there are more than 1024.
+    Ages,
+    /// Its clock would be off by more than any clock is: see [`Settings::frequency_tolerance`](crate::Settings).
+    Offset,
+    /// Its origin is later than the newest measurement, or before the last disruption.
+    Origin,
+}
+
+impl fmt::Display for Implausible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Implausible::Ages => "it has no ages, or they do not ascend",
+            Implausible::Offset => "it departs from the engine's line faster than any clock does",
+            Implausible::Origin => "it was made from another time than the engine's",
+        })
+    }
+}
+
+impl std::error::Error for Implausible {}
+
+/// How a member stands, for those who ask why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberStatus {
+    /// Who.
+    pub member: Member,
+    /// Its share in the answer at this instant, 0–1.
+    pub weight: f64,
+    /// What it changed in the answer at this instant.
+    pub correction: Span,
+    /// Why the weights are what they are.
+    pub standing: Standing,
+    /// The origin of its newest forecast.
+    pub newest: Option<RawInstant>,
+    /// How good it is, at every horizon that has been judged.
+    pub horizons: Vec<HorizonStatus>,
+}
+
+/// How good a member is at one horizon.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HorizonStatus {
+    /// Age of the newest measurement.
+    pub horizon: Span,
+    /// What would be its share then, 0–1.
+    pub weight: f64,
+    /// The share of the bank's mean square error that the member's forecasts lack: 1 is perfect, 0 is as good as the
+    /// bank, negative is worse. The noise of the judging measurements is in both, and makes small of the difference.
+    pub skill: f64,
+    /// Root mean square of what its forecasts and the judging measurements differ.
+    pub error: Span,
+    /// How many stretches of time, each as long as the horizon or longer, were judged.
+    pub stretches: usize,
+}
+
+/// Why a member's weights are what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not forecast anything.
+    Silent,
+    /// Too little has been measured since its first forecast.
+    Unproven,
+    /// It has not been better than the bank at any horizon.
+    NoBetter,
+    /// It has been better than the bank at some horizon.
+    Earned,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Standing::Silent => "no forecast yet",
+            Standing::Unproven => "too little has been measured since its first forecasts",
+            Standing::NoBetter => "no better than the bank, proven by later measurements, at any horizon",
+            Standing::Earned => "better than the bank, proven by later measurements",
+        })
+    }
+}
+
+/// Ages of the newest measurement at which forecasts are judged, s.
+const HORIZONS: [i64; 10] = [2, 5, 10, 30, 60, 150, 300, 600, 1200, 1800];
+/// Forecasts kept of one member: half an hour of one each 15 s.
+const KEPT: usize = 128;
+/// Points of one forecast.
+const POINTS: usize = 1024;
+
+/// The forecasts and how they turned out.
+#[derive(Clone, Debug)]
+pub(crate) struct Fusion {
+    kept: [VecDeque<Kept>; MEMBERS],
+    environment: Environment,
+    skills: [Skill; HORIZONS.len()],
+    /// A member whose calibrated standard deviation is larger has no say.
+    threshold: f64,
+}
+
+/// A forecast as it is judged: all in nanoseconds over seconds of age.
+#[derive(Clone, Debug)]
+struct Kept {
+    outlook: Outlook,
+    deviations: Vec<(f64, f64)>,
+}
+
+/// What is added to the bank's answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Correction {
+    /// ns.
+    pub(crate) offset: f64,
+    /// ns/s.
+    pub(crate) rate: f64,
+    /// The share of the bank's variance that remains, 0–1.
+    pub(crate) remains: f64,
+    /// ns, of each member.
+    parts: [f64; MEMBERS],
+    weights: [f64; MEMBERS],
+}
+
+impl Correction {
+    pub(crate) const NONE: Correction =
+        Correction { offset: 0.0, rate: 0.0, remains: 1.0, parts: [0.0; MEMBERS], weights: [0.0; MEMBERS] };
+
+    /// Who has a share in it; `None` if nobody has.
+    pub(crate) fn basis(&self) -> Option<Basis> {
+        match self.weights.map(|w| w > 0.0) {
+            [false, false, false] => None,
+            [true, false, false] => Some(Basis::ShortTerm),
+            [false, true, false] => Some(Basis::LongTerm),
+            _ => Some(Basis::Fusion),
+        }
+    }
+}
+
+impl Fusion {
+    pub(crate) fn new(threshold: Span) -> Fusion {
+        Fusion {
+            kept: std::array::from_fn(|_| VecDeque::new()),
+            environment: Environment::default(),
+            skills: HORIZONS.map(|h| Skill::new(h as f64)),
+            threshold: threshold.as_nanos() as f64,
+        }
+    }
+
+    /// The ages at which the bank's own forecast is needed to judge what the engine foresees by itself.
+    pub(crate) fn horizons() -> impl Iterator<Item = Span> {
+        HORIZONS.into_iter().map(Span::from_secs)
+    }
+
+    /// Nothing that was foreseen holds any more.
+    pub(crate) fn forget_forecasts(&mut self) {
+        self.kept.iter_mut().for_each(VecDeque::clear);
+        self.environment.forget_outlooks();
+    }
+
+    /// Keeps a forecast to use it, and to judge it by measurements to come.
+    pub(crate) fn foresee(&mut self, forecast: &Forecast, fastest: Rate) -> Result<(), Implausible> {
+        let Forecast { member, outlook, ahead } = forecast;
+        let ages = || ahead.iter().map(|a| a.age);
+        let ascend = ages().zip(ages().skip(1)).all(|(a, b)| a < b);
+        if ahead.is_empty() || ahead.len() > POINTS || !ascend || ahead[0].age <= Span::ZERO {
+            return Err(Implausible::Ages);
+        }
+        let departed = |(age, offset): (f64, f64)| (age, offset - outlook.bank_at(age));
+        let deviations: Vec<(f64, f64)> = ahead.iter().map(|a| departed(point(a.age, a.offset))).collect();
+        let fastest = fastest.as_f64() * 1e9;
+        if deviations.iter().any(|(age, deviation)| deviation.abs() > fastest * age) {
+            return Err(Implausible::Offset);
+        }
+        let kept = &mut self.kept[*member as usize];
+        if kept.back().is_some_and(|newest| newest.outlook.at > outlook.at) {
+            return Err(Implausible::Origin);
+        }
+        // Of one origin the newest forecast is the member's word.
+        if kept.back().is_some_and(|newest| newest.outlook.at == outlook.at) {
+            kept.pop_back();
+        }
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Kept { outlook: outlook.clone(), deviations });
+        Ok(())
+    }
+
+    /// Takes in the machine's conditions, which hold until the next.
+    pub(crate) fn sense(&mut self, conditions: &Conditions) {
+        self.environment.sense(conditions);
+    }
+
+    /// Whether the regression on the conditions wants an outlook, and with it the measured rate, at this instant.
+    pub(crate) fn wants_outlook(&self, now: RawInstant) -> bool {
+        self.environment.wants_outlook(now)
+    }
+
+    /// Gives the regression on the conditions what it asked for.
+    pub(crate) fn look_out(&mut self, outlook: Outlook) {
+        self.environment.look_out(outlook);
+    }
+
+    /// Judges what was foreseen by a measurement that has just become known: true time was `utc` at `at`, with a
+    /// variance in ns². `now` orders the measurements.
+    pub(crate) fn judge(&mut self, at: RawInstant, utc: Timestamp, variance: f64, now: RawInstant) {
+        self.environment.learn(at, utc, variance);
+        for (skill, horizon) in self.skills.iter_mut().zip(HORIZONS) {
+            let horizon = horizon as f64;
+            let mut samples = [None; MEMBERS];
+            for (i, (kept, sample)) in self.kept.iter().zip(&mut samples).enumerate() {
+                *sample = if i == Member::Environment as usize {
+                    self.environment.judged(at, utc, horizon)
+                } else {
+                    judged(kept, at, utc, horizon)
+                };
+            }
+            skill.observe(&samples, variance, now);
+        }
+    }
+
+    /// Whether the engine's line is needed at every measurement.
+    pub(crate) fn wants_lines(&self) -> bool {
+        self.environment.knows()
+    }
+
+    /// A measurement went into the bank's estimate; the engine's line through it.
+    pub(crate) fn measured(&mut self, line: Outlook) {
+        self.environment.measured(line);
+    }
+
+    /// What the members add to the bank's answer and rate at `now`, the newest measurement being of `newest`.
+    pub(crate) fn correction(
+        &self,
+        now: RawInstant,
+        newest: RawInstant,
+        bank: (Timestamp, Rate),
+    ) -> Correction {
+        let deviate = |at: RawInstant| {
+            let mut deviations = [None; MEMBERS];
+            for (kept, deviation) in self.kept.iter().zip(&mut deviations) {
+                *deviation = kept.back().and_then(|k| k.since(newest, at));
+            }
+            deviations
+        };
+        let mut deviations = deviate(now);
+        let environment = self.environment.deviation(now, bank);
+        deviations[Member::Environment as usize] = environment.map(|(offset, _)| offset);
+        let live = deviations.map(|d| d.is_some());
+        if !live.contains(&true) {
+            return Correction::NONE;
+        }
+        let age = (now - newest).as_secs_f64();
+        let Some(blend) = self.blend(age, live) else { return Correction::NONE };
+        let (parts, scale) = blend.apply(&deviations);
+        // What it will be in a second: readers carry the answer on until the next is published.
+        let second = now + Span::from_secs(1);
+        let mut later = deviate(second);
+        later[Member::Environment as usize] = environment.map(|(offset, rate)| offset + rate);
+        let after = self.blend(age + 1.0, live).map_or(0.0, |b| b.apply(&later).0.iter().sum());
+        let offset = parts.iter().sum();
+        let remains = 1.0 - scale * (1.0 - blend.remains);
+        Correction { offset, rate: after - offset, remains, parts, weights: blend.weights }
+    }
+
+    /// How much each member counts at an age of the newest measurement: between the horizons, what lies between.
+    fn blend(&self, age: f64, live: [bool; MEMBERS]) -> Option<Blend> {
+        let above = HORIZONS.iter().position(|h| age < *h as f64).unwrap_or(HORIZONS.len());
+        let at = |i: usize| self.skills[i].blend(live, self.threshold);
+        let blend = if above == 0 {
+            at(0).faded(age / HORIZONS[0] as f64)
+        } else if above == HORIZONS.len() {
+            at(above - 1)
+        } else {
+            let (low, high) = (HORIZONS[above - 1] as f64, HORIZONS[above] as f64);
+            at(above - 1).towards(&at(above), (age - low) / (high - low))
+        };
+        (!blend.is_nothing()).then_some(blend)
+    }
+
+    /// How every member stands.
+    pub(crate) fn members(&self, correction: &Correction) -> Vec<MemberStatus> {
+        Member::ALL
+            .into_iter()
+            .map(|member| {
+                let i = member as usize;
+                let alone = std::array::from_fn(|k| k == i);
+                let horizons: Vec<HorizonStatus> = HORIZONS
+                    .into_iter()
+                    .zip(&self.skills)
+                    .filter_map(|(horizon, skill)| {
+                        let (skill_shown, error, stretches) = skill.record(i)?;
+                        Some(HorizonStatus {
+                            horizon: Span::from_secs(horizon),
+                            weight: skill.blend(alone, self.threshold).weights[i],
+                            skill: skill_shown,
+                            error: Span::from_nanos(error.round() as i64),
+                            stretches,
+                        })
+                    })
+                    .collect();
+                let newest = match member {
+                    Member::Environment => self.environment.newest(),
+                    _ => self.kept[i].back().map(|kept| kept.outlook.at),
+                };
+                let standing = if horizons.iter().any(|h| h.weight > 0.0) {
+                    Standing::Earned
+                } else if horizons.iter().any(|h| h.stretches >= skill::ENOUGH) {
+                    Standing::NoBetter
+                } else if newest.is_some() || !horizons.is_empty() {
+                    Standing::Unproven
+                } else {
+                    Standing::Silent
+                };
+                MemberStatus {
+                    member,
+                    weight: correction.weights[i],
+                    correction: Span::from_nanos(correction.parts[i].round() as i64),
+                    standing,
+                    newest,
+                    horizons,
+                }
+            })
+            .collect()
+    }
+}
+
+impl Kept {
+    fn reach(&self) -> f64 {
+        self.deviations.last().map_or(0.0, |(age, _)| *age)
+    }
+
+    /// Member − bank at an age; held beyond the last point.
+    fn deviation(&self, age: f64) -> f64 {
+        curve(&self.deviations, age)
+    }
+
+    /// How much member and bank have parted since the newest measurement; `None` if it was made too long before that.
+    fn since(&self, newest: RawInstant, now: RawInstant) -> Option<f64> {
+        let stale = (newest - self.outlook.at).as_secs_f64();
+        let usable = (0.0..=0.5 * self.reach()).contains(&stale) && stale <= FRESH;
+        usable.then(|| self.deviation((now - self.outlook.at).as_secs_f64()) - self.deviation(stale))
+    }
+}
+
+/// A forecast that is older than the newest measurement by more than this, s, says nothing beside it.
+const FRESH: f64 = 300.0;
+
+/// By how much the bank's forecast fell short, and by how much the member's exceeded it, at the age nearest to a
+/// horizon.
+fn judged(kept: &VecDeque<Kept>, at: RawInstant, utc: Timestamp, horizon: f64) -> Option<(f64, f64)> {
+    let age = |k: &Kept| (at - k.outlook.at).as_secs_f64();
+    let later = kept.partition_point(|k| age(k) >= horizon);
+    let near = [later.checked_sub(1), Some(later)].into_iter().flatten().filter_map(|i| kept.get(i));
+    let best = near
+        .filter(|k| is_about(age(k), horizon) && age(k) <= k.reach())
+        .min_by(|a, b| (age(a) - horizon).abs().total_cmp(&(age(b) - horizon).abs()))?;
+    let line = best.outlook.line(at - best.outlook.at);
+    let short = (utc - line).as_nanos() as f64 - best.outlook.bank_at(age(best));
+    Some((short, best.deviation(age(best))))
+}
+
+/// Whether an age is as good as the horizon.
+fn is_about(age: f64, horizon: f64) -> bool {
+    (0.7 * horizon..=1.4 * horizon).contains(&age)
+}
+
+fn point(age: Span, offset: Span) -> (f64, f64) {
+    (age.as_secs_f64(), offset.as_nanos() as f64)
+}
+
+/// The line through zero and these points, held beyond the last.
+fn curve(points: &[(f64, f64)], x: f64) -> f64 {
+    let after = points.partition_point(|(at, _)| *at < x);
+    let (x0, y0) = after.checked_sub(1).map_or((0.0, 0.0), |i| points[i]);
+    match points.get(after) {
+        Some((x1, y1)) if *x1 > x0 => y0 + (y1 - y0) * ((x - x0) / (x1 - x0)).clamp(0.0, 1.0),
+        _ => y0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forecast(ahead: &[(i64, i64)]) -> Forecast {
+        let secs = Span::from_secs;
+        let outlook = Outlook {
+            at: RawInstant::from_nanos(0),
+            utc: Timestamp::from_nanos(0),
+            rate: Rate::ZERO,
+            bank: vec![(secs(30), Span::from_micros(1)), (secs(60), Span::from_micros(3))],
+        };
+        let ahead = ahead.iter().map(|&(age, micros)| Ahead {
+            age: secs(age),
+            offset: Span::from_micros(micros),
+            sigma: None,
+        });
+        Forecast { member: Member::LongTerm, outlook, ahead: ahead.collect() }
+    }
+
+    fn foresee(forecast: &Forecast) -> Result<(), Implausible> {
+        Fusion::new(Span::from_secs(1)).foresee(forecast, Rate::from_ppm(500.0))
+    }
+
+    #[test]
+    fn what_is_no_forecast_is_refused() {
+        assert_eq!(foresee(&forecast(&[(30, 1), (60, 2)])), Ok(()));
+        assert_eq!(foresee(&forecast(&[])), Err(Implausible::Ages));
+        assert_eq!(foresee(&forecast(&[(0, 0)])), Err(Implausible::Ages));
+        assert_eq!(foresee(&forecast(&[(60, 1), (30, 1)])), Err(Implausible::Ages));
+        assert_eq!(foresee(&forecast(&[(30, 30 * 501)])), Err(Implausible::Offset));
+    }
+
+    #[test]
+    fn a_forecast_is_kept_as_what_it_departs_from_the_bank() {
+        let mut fusion = Fusion::new(Span::from_secs(1));
+        fusion.foresee(&forecast(&[(30, 5), (60, 3)]), Rate::from_ppm(500.0)).unwrap();
+        let kept = &fusion.kept[1][0];
+        let rounded = [0.0, 15.0, 30.0, 45.0, 60.0, 99.0].map(|age| kept.deviation(age).round());
+        assert_eq!(rounded, [0.0, 2_000.0, 4_000.0, 2_000.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn of_one_origin_the_newest_forecast_counts() {
+        let mut fusion = Fusion::new(Span::from_secs(1));
+        for micros in [5, 7] {
+            fusion.foresee(&forecast(&[(30, micros)]), Rate::from_ppm(500.0)).unwrap();
+        }
+        assert_eq!((fusion.kept[1].len(), fusion.kept[1][0].deviation(30.0).round()), (1, 6_000.0));
+    }
+
+    #[test]
+    fn nobody_has_a_share_without_proof() {
+        let mut fusion = Fusion::new(Span::from_secs(1));
+        fusion.foresee(&forecast(&[(30, 5), (1800, 900)]), Rate::from_ppm(500.0)).unwrap();
+        let later = RawInstant::from_nanos(0) + Span::from_secs(600);
+        let bank = (Timestamp::from_nanos(0), Rate::ZERO);
+        assert_eq!(fusion.correction(later, RawInstant::from_nanos(0), bank), Correction::NONE);
+    }
+}

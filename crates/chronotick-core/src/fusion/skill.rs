@@ -1,0 +1,336 @@
+//! How good the members are at one horizon, and what share follows from that.
+//!
+//! With e what the bank's forecast fell short by and d what a member's differed from it, the share that makes the mean
+//! square of e − w·d least is Σed/Σd². That is fusion by inverse variance with the correlation of the errors: the noise
+//! of the judging measurements is in both forecasts' errors and drops out of their difference. Forecasts overlap, so
+//! evidence is counted in stretches of time as long as the horizon; what is certain of the share is what remains after
+//! several of its standard errors, and recent stretches have to agree.
+
+use super::MEMBERS;
+use crate::RawInstant;
+use std::collections::VecDeque;
+
+/// Stretches without which nothing is earned.
+pub(super) const ENOUGH: usize = 4;
+/// Stretches that are remembered.
+const REMEMBERED: usize = 32;
+/// Stretches that have to speak for a blend by themselves.
+const RECENT: usize = 3;
+/// The shortest stretch, s: errors of the bank last for some measurements.
+const SHORTEST: f64 = 120.0;
+/// Errors and differences beyond so many times the usual are cut.
+const GATE: f64 = 3.0;
+
+/// One member at one measurement: (e, d) in ns.
+pub(super) type Sample = Option<(f64, f64)>;
+
+/// Sums over one stretch, each sample weighted by the inverse of its variance.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    begun: RawInstant,
+    weight: [f64; MEMBERS],
+    /// Σ e².
+    short: [f64; MEMBERS],
+    /// Σ of the measurements' own variances.
+    noise: [f64; MEMBERS],
+    /// Σ e·d.
+    with: [f64; MEMBERS],
+    /// Σ d·d'.
+    between: [[f64; MEMBERS]; MEMBERS],
+}
+
+/// What is known of the members at one horizon.
+#[derive(Clone, Debug)]
+pub(super) struct Skill {
+    length: f64,
+    /// Newest last.
+    stretches: VecDeque<Stretch>,
+    /// The bank's usual squared error, ns².
+    usual: f64,
+}
+
+/// How much each member counts, beside the bank.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Blend {
+    pub(super) weights: [f64; MEMBERS],
+    /// The largest correction that has been proven, ns.
+    limit: f64,
+    /// The share of the bank's variance that remains.
+    pub(super) remains: f64,
+}
+
+impl Blend {
+    const NOTHING: Blend = Blend { weights: [0.0; MEMBERS], limit: 0.0, remains: 1.0 };
+
+    pub(super) fn is_nothing(&self) -> bool {
+        self.weights == [0.0; MEMBERS]
+    }
+
+    pub(super) fn faded(&self, share: f64) -> Blend {
+        Blend::NOTHING.towards(self, share)
+    }
+
+    pub(super) fn towards(&self, other: &Blend, share: f64) -> Blend {
+        let mix = |a: f64, b: f64| a + share * (b - a);
+        Blend {
+            weights: std::array::from_fn(|i| mix(self.weights[i], other.weights[i])),
+            limit: mix(self.limit, other.limit),
+            remains: mix(self.remains, other.remains),
+        }
+    }
+
+    /// The members' parts in a correction that stays within what has been proven, and how far it was cut.
+    pub(super) fn apply(&self, deviations: &[Option<f64>; MEMBERS]) -> ([f64; MEMBERS], f64) {
+        let parts: [f64; MEMBERS] = std::array::from_fn(|i| self.weights[i] * deviations[i].unwrap_or(0.0));
+        let sum = parts.iter().sum::<f64>().abs();
+        let scale = if sum > self.limit { self.limit / sum } else { 1.0 };
+        (parts.map(|p| p * scale), scale)
+    }
+}
+
+impl Skill {
+    pub(super) fn new(horizon: f64) -> Skill {
+        Skill { length: horizon.max(SHORTEST), stretches: VecDeque::new(), usual: 0.0 }
+    }
+
+    /// Takes in what every member said about a measurement with this variance (ns²).
+    pub(super) fn observe(&mut self, samples: &[Sample; MEMBERS], variance: f64, now: RawInstant) {
+        let Some((e, _)) = samples.iter().flatten().next() else { return };
+        if self.usual == 0.0 {
+            self.usual = e * e;
+        }
+        self.usual += ((e * e).min(GATE * GATE * (self.usual + variance)) - self.usual) / 32.0;
+        let fresh = |s: &Stretch| (now - s.begun).as_secs_f64() < self.length;
+        if !self.stretches.back().is_some_and(fresh) {
+            if self.stretches.len() == REMEMBERED {
+                self.stretches.pop_front();
+            }
+            self.stretches.push_back(Stretch::new(now));
+        }
+        let Some(stretch) = self.stretches.back_mut() else { return };
+        let weight = 1.0 / (variance + self.usual).max(1.0);
+        let cut = GATE * (variance + self.usual).sqrt();
+        let cut = samples.map(|s| s.map(|(e, d)| (e.clamp(-cut, cut), d)));
+        for (i, sample) in cut.iter().enumerate() {
+            let Some((e, d)) = sample else { continue };
+            stretch.weight[i] += weight;
+            stretch.short[i] += weight * e * e;
+            stretch.noise[i] += weight * variance;
+            stretch.with[i] += weight * e * d;
+            for (k, other) in cut.iter().enumerate() {
+                stretch.between[i][k] += other.map_or(0.0, |(_, other)| weight * d * other);
+            }
+        }
+    }
+
+    /// Skill, root mean square error (ns) and judged stretches of a member; `None` before the first.
+    pub(super) fn record(&self, member: usize) -> Option<(f64, f64, usize)> {
+        let total = self.total();
+        (total.weight[member] > 0.0).then(|| {
+            let (bank, error) = (total.short[member], total.error(member));
+            let judged = self.stretches.iter().filter(|s| s.weight[member] > 0.0).count();
+            (1.0 - error / bank.max(f64::MIN_POSITIVE), (error / total.weight[member]).sqrt(), judged)
+        })
+    }
+
+    fn total(&self) -> Stretch {
+        let mut total = Stretch::new(RawInstant::default());
+        self.stretches.iter().for_each(|s| total.add(s));
+        total
+    }
+
+    /// The best blend of those members that are alive and certain enough: of all sets of them, the one with which the
+    /// bank's error has certainly become smallest.
+    pub(super) fn blend(&self, live: [bool; MEMBERS], threshold: f64) -> Blend {
+        let total = self.total();
+        let eligible = |i: usize| {
+            let sigma = (total.error(i) / total.weight[i]).sqrt();
+            live[i] && total.weight[i] > 0.0 && sigma <= threshold
+        };
+        let mut best = (0.0, Blend::NOTHING);
+        for set in 1u8..1 << MEMBERS {
+            let members: [bool; MEMBERS] = std::array::from_fn(|i| set >> i & 1 == 1);
+            if members.iter().enumerate().any(|(i, member)| *member && !eligible(i)) {
+                continue;
+            }
+            if let Some((gain, blend)) = self.proven(&total, members)
+                && gain > best.0
+            {
+                best = (gain, blend);
+            }
+        }
+        best.1
+    }
+
+    /// What is certain of the gain of a set of members, as a share of the bank's squared error, and its blend.
+    fn proven(&self, total: &Stretch, members: [bool; MEMBERS]) -> Option<(f64, Blend)> {
+        let shares = least_squares(total, members)?;
+        let scores = || self.stretches.iter().map(|s| s.scores(&shares)).filter(|(_, square)| *square > 0.0);
+        let n = scores().count();
+        let (with, square) = scores().fold((0.0, 0.0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
+        if n < ENOUGH || square <= 0.0 {
+            return None;
+        }
+        // Standard error of the ratio with/square, from how much the stretches differ.
+        let ratio = with / square;
+        let spread: f64 = scores().map(|(w, s)| (w - ratio * s).powi(2)).sum();
+        let error = (spread * n as f64 / (n - 1) as f64).sqrt() / square;
+        let certain = (ratio - certainty(n) * error).min(1.0);
+        let recent = self.stretches.iter().rev().take(RECENT).map(|s| s.scores(&shares));
+        let lately: f64 = recent.map(|(w, s)| 2.0 * certain * w - certain * certain * s).sum();
+        if certain <= 0.0 || lately <= 0.0 {
+            return None;
+        }
+        let first = members.iter().position(|m| *m)?;
+        let gain = (2.0 * certain * with - certain * certain * square) / total.weight[first];
+        let error = (total.short[first] - total.noise[first]) / total.weight[first];
+        let remains = if error > gain { (1.0 - gain / error).clamp(LEAST, 1.0) } else { LEAST };
+        let limit = GATE * certain * (square / total.weight[first]).sqrt();
+        Some((gain, Blend { weights: shares.map(|s| s * certain), limit, remains }))
+    }
+}
+
+/// No blend makes the bank's variance smaller than this share of it.
+const LEAST: f64 = 0.25;
+
+/// By how many standard errors a share is cut: more where few stretches speak.
+fn certainty(stretches: usize) -> f64 {
+    1.5 + 4.0 / stretches as f64
+}
+
+impl Stretch {
+    fn new(begun: RawInstant) -> Stretch {
+        let zero = [0.0; MEMBERS];
+        Stretch { begun, weight: zero, short: zero, noise: zero, with: zero, between: [zero; MEMBERS] }
+    }
+
+    fn add(&mut self, other: &Stretch) {
+        for i in 0..MEMBERS {
+            self.weight[i] += other.weight[i];
+            self.short[i] += other.short[i];
+            self.noise[i] += other.noise[i];
+            self.with[i] += other.with[i];
+            for k in 0..MEMBERS {
+                self.between[i][k] += other.between[i][k];
+            }
+        }
+    }
+
+    /// Sum of the member's own squared errors, (e − d)².
+    fn error(&self, member: usize) -> f64 {
+        (self.short[member] - 2.0 * self.with[member] + self.between[member][member]).max(0.0)
+    }
+
+    /// Σ e·D and Σ D² for D = Σ share·d.
+    fn scores(&self, shares: &[f64; MEMBERS]) -> (f64, f64) {
+        let with = shares.iter().zip(&self.with).map(|(s, w)| s * w).sum();
+        let row = |row: &[f64; MEMBERS]| shares.iter().zip(row).map(|(s, b)| s * b).sum::<f64>();
+        let square = shares.iter().zip(&self.between).map(|(s, between)| s * row(between)).sum::<f64>();
+        (with, square)
+    }
+}
+
+/// The shares of a set of members, each between 0 and 1; `None` if one of them would be negative.
+fn least_squares(total: &Stretch, members: [bool; MEMBERS]) -> Option<[f64; MEMBERS]> {
+    let mut a = total.between;
+    let mut b = total.with;
+    for i in 0..MEMBERS {
+        if !members[i] {
+            (a[i], b[i]) = ([0.0; MEMBERS], 0.0);
+            a.iter_mut().for_each(|row| row[i] = 0.0);
+        }
+        a[i][i] = if members[i] { a[i][i] * (1.0 + 1e-6) } else { 1.0 };
+    }
+    solve(&mut a, &mut b)?;
+    (0..MEMBERS).all(|i| members[i] == (b[i] > 0.0)).then(|| b.map(|share| share.min(1.0)))
+}
+
+/// Solves a·x = b for a positive definite matrix, by elimination without exchange; `b` becomes x.
+pub(super) fn solve<const N: usize>(a: &mut [[f64; N]; N], b: &mut [f64; N]) -> Option<()> {
+    for i in 0..N {
+        if a[i][i] <= 0.0 {
+            return None;
+        }
+        let pivot = a[i];
+        for k in i + 1..N {
+            let factor = a[k][i] / pivot[i];
+            a[k].iter_mut().zip(pivot).for_each(|(x, y)| *x -= factor * y);
+            b[k] -= factor * b[i];
+        }
+    }
+    for i in (0..N).rev() {
+        let known: f64 = (i + 1..N).map(|k| a[i][k] * b[k]).sum();
+        b[i] = (b[i] - known) / a[i][i];
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Span;
+
+    /// Feeds hours of samples: e is what the first member knows, times `truth`, and something that it does not know.
+    fn fed(truth: f64, own: f64, hours: i64) -> Skill {
+        let mut skill = Skill::new(600.0);
+        let mut noise = 1u64;
+        let mut random = || {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (noise >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        let mut d = 0.0;
+        for second in (0..hours * 3600).step_by(16) {
+            if second % 608 == 0 {
+                d = 1e5 * random();
+            }
+            let e = truth * d + own * 1e5 * random();
+            let now = RawInstant::from_nanos(second * 1_000_000_000);
+            skill.observe(&[Some((e, d)), Some((e, 2.0 * d)), None], 1e6, now);
+        }
+        skill
+    }
+
+    const FIRST: [bool; MEMBERS] = [true, false, false];
+
+    #[test]
+    fn a_share_is_what_the_errors_say_and_less_while_little_is_known() {
+        let share = |hours| fed(0.5, 0.1, hours).blend(FIRST, 1e9).weights[0];
+        assert_eq!(share(0), 0.0);
+        assert!(share(1) < share(5) && (0.45..0.5).contains(&share(5)), "{} {}", share(1), share(5));
+    }
+
+    #[test]
+    fn one_who_knows_nothing_has_no_share_and_one_who_is_contrary_neither() {
+        assert!(fed(0.0, 1.0, 5).blend(FIRST, 1e9).weights[0] < 0.05);
+        assert!(fed(-1.0, 0.1, 5).blend(FIRST, 1e9).is_nothing());
+    }
+
+    #[test]
+    fn two_who_say_the_same_share_one_correction() {
+        let both = fed(0.5, 0.1, 5).blend([true, true, false], 1e9).weights;
+        assert!((both[0] + 2.0 * both[1] - 0.5).abs() < 0.05, "{both:?}");
+    }
+
+    #[test]
+    fn one_who_is_less_certain_than_allowed_is_left_out() {
+        assert!(fed(0.5, 0.1, 5).blend(FIRST, 1e3).is_nothing());
+    }
+
+    #[test]
+    fn a_correction_stays_within_what_was_proven() {
+        let blend = fed(0.5, 0.1, 5).blend(FIRST, 1e9);
+        let (parts, scale) = blend.apply(&[Some(1e9), None, None]);
+        assert!(parts[0] < 1e6 && scale < 1e-2, "{parts:?}");
+        assert_eq!(blend.apply(&[Some(1e4), None, None]).1, 1.0);
+    }
+
+    #[test]
+    fn what_lies_long_back_is_forgotten() {
+        let mut skill = fed(0.5, 0.1, 5);
+        let later = RawInstant::from_nanos(0) + Span::from_secs(400_000);
+        for i in 0..40 {
+            skill.observe(&[Some((0.0, 1e5)), None, None], 1e6, later + Span::from_secs(600 * i));
+        }
+        assert!(skill.blend(FIRST, 1e9).is_nothing());
+    }
+}
