@@ -26,6 +26,8 @@ pub(crate) const INDEX: &str = "model.safetensors.index.json";
 const MAX_JSON: u64 = 1 << 24;
 /// Longest header of a safetensors file, by its format's definition.
 const MAX_HEADER: u64 = 100_000_000;
+/// Bytes of a matrix that are read at once, more or less.
+const ROWS_BYTES: u64 = 1 << 19;
 
 /// An opened folder: its configuration, and where each tensor lies.
 pub(crate) struct Checkpoint {
@@ -174,6 +176,40 @@ impl Checkpoint {
 
     /// The numbers of a tensor of exactly this shape, widened to `f32`, the last axis fastest.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, OpenError> {
+        let (shard, place) = self.find(name, shape)?;
+        let mut values = Vec::new();
+        shard.read(&place.dtype, place.bytes, &mut Vec::new(), &mut values)?;
+        Ok(values)
+    }
+
+    /// Visits the rows of a matrix of exactly this shape, widened to `f32`: some at a time, with the index of the
+    /// first, so that a large one is never in memory as a whole.
+    pub(crate) fn visit_rows(
+        &self,
+        name: &str,
+        [rows, columns]: [usize; 2],
+        mut visit: impl FnMut(usize, &[f32]),
+    ) -> Result<(), OpenError> {
+        let (shard, place) = self.find(name, &[rows, columns])?;
+        let width = (place.bytes.1 - place.bytes.0) / rows as u64;
+        let at_once = (ROWS_BYTES / width).max(1).next_multiple_of(32);
+        let (mut bytes, mut values) = (Vec::new(), Vec::new());
+        for first in (0..rows as u64).step_by(at_once as usize) {
+            let end = (first + at_once).min(rows as u64);
+            let range = (place.bytes.0 + first * width, place.bytes.0 + end * width);
+            shard.read(&place.dtype, range, &mut bytes, &mut values)?;
+            visit(first as usize, &values);
+        }
+        Ok(())
+    }
+
+    /// The type of the numbers of a tensor of exactly this shape, as safetensors calls it.
+    pub(crate) fn dtype(&self, name: &str, shape: &[usize]) -> Result<&str, OpenError> {
+        Ok(&self.find(name, shape)?.1.dtype)
+    }
+
+    /// Where a tensor of exactly this shape lies, if its numbers can be read.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(&Shard, &Place), OpenError> {
         let place = self.place(name)?;
         let named = || (self.dir.clone(), name.to_owned());
         if place.shape != shape {
@@ -192,9 +228,7 @@ impl Checkpoint {
                 format!("tensor {name} of shape {shape:?} and type {} has {length} bytes", place.dtype);
             return Err(OpenError::Damaged { path: shard.path.clone(), reason });
         }
-        let bytes =
-            shard.read(place.bytes).map_err(|source| OpenError::File { path: shard.path.clone(), source })?;
-        Ok(widen(&place.dtype, &bytes))
+        Ok((shard, place))
     }
 
     fn place(&self, name: &str) -> Result<&Place, OpenError> {
@@ -205,12 +239,22 @@ impl Checkpoint {
 }
 
 impl Shard {
-    fn read(&self, (from, to): (u64, u64)) -> std::io::Result<Vec<u8>> {
+    /// Reads some bytes of the tensors as numbers of a type.
+    fn read(
+        &self,
+        dtype: &str,
+        (from, to): (u64, u64),
+        bytes: &mut Vec<u8>,
+        values: &mut Vec<f32>,
+    ) -> Result<(), OpenError> {
+        bytes.resize((to - from) as usize, 0);
         let mut file = &self.file;
-        file.seek(SeekFrom::Start(self.start + from))?;
-        let mut bytes = vec![0; (to - from) as usize];
-        file.read_exact(&mut bytes)?;
-        Ok(bytes)
+        file.seek(SeekFrom::Start(self.start + from))
+            .and_then(|_| file.read_exact(bytes))
+            .map_err(|source| OpenError::File { path: self.path.clone(), source })?;
+        values.clear();
+        widen(dtype, bytes, values);
+        Ok(())
     }
 }
 
@@ -271,14 +315,14 @@ fn width(dtype: &str) -> Option<u64> {
     }
 }
 
-fn widen(dtype: &str, bytes: &[u8]) -> Vec<f32> {
-    fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        bytes.as_chunks().0.iter().map(|chunk| number(*chunk)).collect()
+fn widen(dtype: &str, bytes: &[u8], values: &mut Vec<f32>) {
+    fn each<const N: usize>(bytes: &[u8], values: &mut Vec<f32>, number: impl Fn([u8; N]) -> f32) {
+        values.extend(bytes.as_chunks().0.iter().map(|chunk| number(*chunk)));
     }
     match dtype {
-        "F64" => each(bytes, |chunk| f64::from_le_bytes(chunk) as f32),
-        "F16" => each(bytes, |chunk| f16::from_le_bytes(chunk).to_f32()),
-        "BF16" => each(bytes, |chunk| bf16::from_le_bytes(chunk).to_f32()),
-        _ => each(bytes, f32::from_le_bytes),
+        "F64" => each(bytes, values, |chunk| f64::from_le_bytes(chunk) as f32),
+        "F16" => each(bytes, values, |chunk| f16::from_le_bytes(chunk).to_f32()),
+        "BF16" => each(bytes, values, |chunk| bf16::from_le_bytes(chunk).to_f32()),
+        _ => each(bytes, values, f32::from_le_bytes),
     }
 }

@@ -1,19 +1,25 @@
 //! The layers that several families share. Tensors are `f32`; the last axis is the features, the one before it the
-//! tokens. Weights are turned once, when they are loaded, into the order in which a product reads them.
+//! tokens. On the processor they compute with the crate's own [`kernels`]; on an accelerator, with candle's.
 
-use candle_core::{D, Device, Result, Tensor};
+use std::ops::Deref;
+
+use candle_core::{D, Device, Layout, Result, Storage, Tensor};
 use candle_nn::{ops, rotary_emb};
 
 use crate::OpenError;
 use crate::checkpoint::Checkpoint;
+pub(crate) use crate::kernels::Activation;
+use crate::kernels::{self, Attention, Format, Heads, Mask, Packed};
 
 /// Added to a score that must not count: what it leaves of the softmax is exactly zero.
 pub(crate) const MASKED: f32 = f32::MIN;
 
-/// `x Wᵀ + b`, with the weight stored `[in, out]`.
-pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
+/// `x Wᵀ + b`.
+pub(crate) enum Linear {
+    /// The weight as the kernels read it; an empty bias is none.
+    Packed { weight: Packed, bias: Vec<f32> },
+    /// The weight as `[in, out]`.
+    OnDevice { weight: Tensor, bias: Option<Tensor> },
 }
 
 impl Linear {
@@ -24,8 +30,7 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> std::result::Result<Self, OpenError> {
-        let bias = checkpoint.tensor(&format!("{name}.bias"), &[outputs])?;
-        Ok(Self { bias: Some(bias), ..Self::load_unbiased(checkpoint, name, inputs, outputs)? })
+        Self::load_parts(checkpoint, &[name.to_owned()], inputs, outputs, true)
     }
 
     /// Loads `{name}.weight` alone.
@@ -35,8 +40,7 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> std::result::Result<Self, OpenError> {
-        let weight = checkpoint.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
-        Ok(Self::new(&weight, None)?)
+        Self::load_parts(checkpoint, &[name.to_owned()], inputs, outputs, false)
     }
 
     /// Loads `{parent}.{part}.weight` of every part as one layer: their outputs side by side, in one product.
@@ -47,53 +51,188 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> std::result::Result<Self, OpenError> {
-        let load = |part| Self::load_unbiased(checkpoint, &format!("{parent}.{part}"), inputs, outputs);
-        let parts = parts.iter().map(load).collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(Self::stack(&parts)?)
+        let names: Vec<String> = parts.iter().map(|part| format!("{parent}.{part}")).collect();
+        Self::load_parts(checkpoint, &names, inputs, outputs, false)
     }
 
-    /// One layer of several with the same inputs, either all or none with a bias: their outputs side by side.
-    pub(crate) fn stack(parts: &[Self]) -> Result<Self> {
-        let weights: Vec<&Tensor> = parts.iter().map(|part| &part.weight).collect();
-        let biases: Vec<&Tensor> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
-        let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0)?) };
-        Ok(Self { weight: Tensor::cat(&weights, 1)?, bias })
+    /// As [`load_stacked`](Self::load_stacked), of parts that have a bias.
+    pub(crate) fn load_stacked_biased(
+        checkpoint: &Checkpoint,
+        parent: &str,
+        parts: &[&str],
+        inputs: usize,
+        outputs: usize,
+    ) -> std::result::Result<Self, OpenError> {
+        let names: Vec<String> = parts.iter().map(|part| format!("{parent}.{part}")).collect();
+        Self::load_parts(checkpoint, &names, inputs, outputs, true)
     }
 
-    /// A layer of a weight `[outputs, inputs]`.
-    pub(crate) fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
-        Ok(Self { weight: weight.t()?.contiguous()?, bias })
+    /// One layer of parts of equal sizes, with or without a bias.
+    fn load_parts(
+        checkpoint: &Checkpoint,
+        names: &[String],
+        inputs: usize,
+        outputs: usize,
+        biased: bool,
+    ) -> std::result::Result<Self, OpenError> {
+        let mut bias = Vec::new();
+        if biased {
+            for name in names {
+                bias.extend(checkpoint.values(&format!("{name}.bias"), &[outputs])?);
+            }
+        }
+        let weights: Vec<String> = names.iter().map(|name| format!("{name}.weight")).collect();
+        let device = checkpoint.device();
+        if !device.is_cpu() {
+            let load = |name: &String| checkpoint.tensor(name, &[outputs, inputs]);
+            let weights = weights.iter().map(load).collect::<std::result::Result<Vec<_>, _>>()?;
+            return Ok(Self::new(&Tensor::cat(&weights, 0)?, bias)?);
+        }
+        let mut weight =
+            Packed::zeros(format(checkpoint, &weights, [outputs, inputs])?, inputs, outputs * names.len());
+        for (part, name) in weights.iter().enumerate() {
+            checkpoint.visit_rows(name, [outputs, inputs], |first, rows| {
+                weight.set(part * outputs + first, rows);
+            })?;
+        }
+        Ok(Self::Packed { weight, bias })
+    }
+
+    /// A layer of a weight `[outputs, inputs]`; an empty bias is none.
+    pub(crate) fn new(weight: &Tensor, bias: Vec<f32>) -> Result<Self> {
+        let (outputs, inputs) = weight.dims2()?;
+        if weight.device().is_cpu() {
+            let mut packed = Packed::zeros(Format::F32, inputs, outputs);
+            packed.set(0, &weight.flatten_all()?.to_vec1()?);
+            return Ok(Self::Packed { weight: packed, bias });
+        }
+        let bias =
+            if bias.is_empty() { None } else { Some(Tensor::from_vec(bias, outputs, weight.device())?) };
+        Ok(Self::OnDevice { weight: weight.t()?.contiguous()?, bias })
     }
 
     /// `[.., inputs]` to `[.., outputs]`: one product, whatever the leading axes are.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (inputs, outputs) = self.weight.dims2()?;
+        self.compute(x, None, None)
+    }
+
+    /// The function of what [`forward`](Self::forward) gives.
+    pub(crate) fn forward_then(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.compute(x, None, Some(activation))
+    }
+
+    /// `h` and what [`forward`](Self::forward) gives.
+    pub(crate) fn forward_onto(&self, h: &Tensor, x: &Tensor) -> Result<Tensor> {
+        self.compute(x, Some(h), None)
+    }
+
+    fn compute(&self, x: &Tensor, onto: Option<&Tensor>, then: Option<Activation>) -> Result<Tensor> {
+        let (inputs, outputs) = match self {
+            Self::Packed { weight, .. } => (weight.inputs, weight.outputs),
+            Self::OnDevice { weight, .. } => weight.dims2()?,
+        };
         let mut shape = x.dims().to_vec();
         let rows = shape.iter().product::<usize>() / inputs;
         shape.pop();
         shape.push(outputs);
-        let y = x.reshape((rows, inputs))?.matmul(&self.weight)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?.reshape(shape),
-            None => y.reshape(shape),
-        }
-    }
-}
-
-/// The function between two linear layers.
-#[derive(Clone, Copy)]
-pub(crate) enum Activation {
-    Relu,
-    Silu,
-}
-
-impl Activation {
-    pub(crate) fn forward(self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Relu => x.relu(),
-            Self::Silu => x.silu(),
+            Self::Packed { weight, bias } => {
+                let mut out = match onto {
+                    Some(onto) => copy_of(onto)?,
+                    None if bias.is_empty() => vec![0.0; rows * outputs],
+                    None => bias.repeat(rows),
+                };
+                if onto.is_some() && !bias.is_empty() {
+                    out.chunks_exact_mut(outputs).for_each(|row| kernels::add(row, bias));
+                }
+                let x = x.contiguous()?;
+                weight.add_product(&numbers_of(&x).slice()?[..rows * inputs], &mut out);
+                if let Some(activation) = then {
+                    kernels::activate(activation, &mut out);
+                }
+                Tensor::from_vec(out, shape, &Device::Cpu)
+            }
+            Self::OnDevice { weight, bias } => {
+                let y = x.reshape((rows, inputs))?.matmul(weight)?;
+                let y = match bias {
+                    Some(bias) => y.broadcast_add(bias)?,
+                    None => y,
+                };
+                let y = match then {
+                    Some(activation) => activate_on_device(activation, &y)?,
+                    None => y,
+                };
+                match onto {
+                    Some(onto) => onto + y.reshape(shape)?,
+                    None => y.reshape(shape),
+                }
+            }
         }
     }
+}
+
+/// How a layer of these tensors is packed: as they are stored. They all have this shape.
+fn format(
+    checkpoint: &Checkpoint,
+    names: &[String],
+    shape: [usize; 2],
+) -> std::result::Result<Format, OpenError> {
+    let dtypes = names.iter().map(|name| checkpoint.dtype(name, &shape));
+    let mut dtypes = dtypes.collect::<std::result::Result<Vec<_>, _>>()?;
+    dtypes.dedup();
+    Ok(match dtypes[..] {
+        ["F16"] => Format::F16,
+        ["BF16"] => Format::Bf16,
+        _ => Format::F32,
+    })
+}
+
+fn activate_on_device(activation: Activation, x: &Tensor) -> Result<Tensor> {
+    match activation {
+        Activation::Relu => x.relu(),
+        Activation::Silu => x.silu(),
+        Activation::Gelu => x.gelu_erf(),
+    }
+}
+
+/// A tensor's numbers where they lie in the processor's memory.
+struct Numbers<'a, S> {
+    storage: S,
+    layout: &'a Layout,
+}
+
+fn numbers_of(x: &Tensor) -> Numbers<'_, impl Deref<Target = Storage>> {
+    let (storage, layout) = x.storage_and_layout();
+    Numbers { storage, layout }
+}
+
+impl<S: Deref<Target = Storage>> Numbers<'_, S> {
+    /// From the tensor's first number on.
+    fn slice(&self) -> Result<&[f32]> {
+        match &*self.storage {
+            Storage::Cpu(storage) => Ok(&storage.as_slice()?[self.layout.start_offset()..]),
+            _ => candle_core::bail!("a kernel for the processor was given numbers that lie elsewhere"),
+        }
+    }
+
+    /// As `[batch, head, token, feature]`.
+    fn heads(&self) -> Result<Heads<'_>> {
+        let strides = self.layout.stride();
+        Ok(Heads { numbers: self.slice()?, strides: [strides[0], strides[1], strides[2]] })
+    }
+}
+
+/// A copy of a tensor's numbers, in their order.
+fn copy_of(x: &Tensor) -> Result<Vec<f32>> {
+    let x = x.contiguous()?;
+    Ok(numbers_of(&x).slice()?[..x.elem_count()].to_vec())
+}
+
+/// A tensor of the same shape whose numbers are computed from a copy of this one's.
+fn in_place(x: &Tensor, change: impl FnOnce(&mut [f32])) -> Result<Tensor> {
+    let mut numbers = copy_of(x)?;
+    change(&mut numbers);
+    Tensor::from_vec(numbers, x.shape(), &Device::Cpu)
 }
 
 /// `output(act(hidden(x))) + residual(x)`: how patches become tokens, and tokens forecasts.
@@ -123,14 +262,15 @@ impl ResidualBlock {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let hidden = self.activation.forward(&self.hidden.forward(x)?)?;
-        self.output.forward(&hidden)? + self.residual.forward(x)?
+        let hidden = self.hidden.forward_then(x, self.activation)?;
+        self.output.forward_onto(&self.residual.forward(x)?, &hidden)
     }
 }
 
 /// `x / sqrt(mean(x²) + ε) · w`.
 pub(crate) struct RmsNorm {
-    weight: Tensor,
+    weight: Vec<f32>,
+    on_device: Tensor,
     epsilon: f32,
 }
 
@@ -142,21 +282,24 @@ impl RmsNorm {
         width: usize,
         epsilon: f64,
     ) -> std::result::Result<Self, OpenError> {
-        Ok(Self::new(checkpoint.tensor(name, &[width])?, epsilon))
+        Ok(Self::new(checkpoint.tensor(name, &[width])?, epsilon)?)
     }
 
     /// A norm of this weight.
-    pub(crate) fn new(weight: Tensor, epsilon: f64) -> Self {
-        Self { weight, epsilon: epsilon as f32 }
+    pub(crate) fn new(weight: Tensor, epsilon: f64) -> Result<Self> {
+        Ok(Self { weight: weight.to_vec1()?, on_device: weight, epsilon: epsilon as f32 })
     }
 
     /// Where the weight lies, and so where the model computes.
     pub(crate) fn device(&self) -> &Device {
-        self.weight.device()
+        self.on_device.device()
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::rms_norm(&x.contiguous()?, &self.weight, self.epsilon)
+        match x.device().is_cpu() {
+            true => in_place(x, |x| kernels::rms_norm(x, &self.weight, self.epsilon)),
+            false => ops::rms_norm(&x.contiguous()?, &self.on_device, self.epsilon),
+        }
     }
 }
 
@@ -183,20 +326,48 @@ impl LayerNorm {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::layer_norm(&x.contiguous()?, &self.weight, &self.bias, self.epsilon)
+        if !x.device().is_cpu() {
+            return ops::layer_norm(&x.contiguous()?, &self.weight, &self.bias, self.epsilon);
+        }
+        let (weight, bias) = (numbers_of(&self.weight), numbers_of(&self.bias));
+        let (weight, bias) = (weight.slice()?, bias.slice()?);
+        in_place(x, |x| kernels::layer_norm(x, weight, bias, self.epsilon))
     }
 }
 
-/// `[batch, tokens, heads · d]` to `[batch, heads, tokens, d]`.
-pub(crate) fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (batch, tokens, width) = x.dims3()?;
-    x.reshape((batch, tokens, heads, width / heads))?.transpose(1, 2)?.contiguous()
+/// Softmax over the last axis.
+pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
+    let width = x.dim(D::Minus1)?;
+    match x.device().is_cpu() {
+        true => in_place(x, |x| kernels::softmax(x, width)),
+        false => ops::softmax_last_dim(x),
+    }
 }
 
-/// `N` stacked projections `[batch, tokens, N · heads · d]`, each to `[batch, heads, tokens, d]`.
+/// `silu(a) · b` of features `[a, b]`.
+pub(crate) fn swiglu(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return ops::swiglu(x);
+    }
+    let width = x.dim(D::Minus1)?;
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(width / 2);
+    let x = x.contiguous()?;
+    let gated = kernels::swiglu(&numbers_of(&x).slice()?[..x.elem_count()], width);
+    Tensor::from_vec(gated, shape, &Device::Cpu)
+}
+
+/// `[batch, tokens, heads · d]` as `[batch, heads, tokens, d]`, where it lies.
+pub(crate) fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, tokens, width) = x.dims3()?;
+    x.reshape((batch, tokens, heads, width / heads))?.transpose(1, 2)
+}
+
+/// `N` stacked projections `[batch, tokens, N · heads · d]`, each as `[batch, heads, tokens, d]`, where it lies.
 pub(crate) fn split_stacked<const N: usize>(x: &Tensor, heads: usize) -> Result<[Tensor; N]> {
     let all = split_heads(x, N * heads)?;
-    let parts = (0..N).map(|i| all.narrow(1, i * heads, heads)?.contiguous()).collect::<Result<Vec<_>>>()?;
+    let parts = (0..N).map(|i| all.narrow(1, i * heads, heads)).collect::<Result<Vec<_>>>()?;
     Ok(parts.try_into().expect("N parts were made"))
 }
 
@@ -207,12 +378,32 @@ pub(crate) fn join_heads(x: &Tensor) -> Result<Tensor> {
 
 /// `softmax(q kᵀ + mask) v` over `[batch, heads, tokens, d]`, unscaled; the mask is broadcast over what it lacks.
 pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let scores = q.matmul(&k.t()?)?;
-    let scores = match mask {
-        Some(mask) => scores.broadcast_add(mask)?,
-        None => scores,
+    if !q.device().is_cpu() {
+        let scores = q.contiguous()?.matmul(&k.contiguous()?.t()?)?;
+        let scores = match mask {
+            Some(mask) => scores.broadcast_add(mask)?,
+            None => scores,
+        };
+        return ops::softmax_last_dim(&scores)?.matmul(&v.contiguous()?);
+    }
+    let (batch, heads, queries, d) = q.dims4()?;
+    let keys = k.dim(2)?;
+    let mask = mask.map(|mask| mask.broadcast_as((batch, heads, queries, keys))).transpose()?;
+    let mask = mask.as_ref().map(numbers_of);
+    let mask = match &mask {
+        Some(mask) => {
+            let strides = mask.layout.stride().try_into().expect("a mask was given four axes");
+            Some(Mask { numbers: mask.slice()?, strides })
+        }
+        None => None,
     };
-    ops::softmax_last_dim(&scores)?.matmul(v)
+    // Features are side by side in all that a projection gives; anything else is copied.
+    let together = |x: &Tensor| if x.stride()[3] == 1 { Ok(x.clone()) } else { x.contiguous() };
+    let (q, k, v) = (together(q)?, together(k)?, together(v)?);
+    let (q, k, v) = (numbers_of(&q), numbers_of(&k), numbers_of(&v));
+    let mixed =
+        Attention { batch, heads, queries, keys, d, q: q.heads()?, k: k.heads()?, v: v.heads()?, mask }.run();
+    Tensor::from_vec(mixed, (batch, queries, heads, d), &Device::Cpu)?.transpose(1, 2)
 }
 
 /// The mask under which a token sees itself and those before it: `queries` new tokens after `keys - queries` older ones.
@@ -248,7 +439,23 @@ impl Rotation {
 
     /// Rotates `[batch, heads, tokens, d]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        rotary_emb::rope(x, &self.cos, &self.sin)
+        if !x.device().is_cpu() {
+            return rotary_emb::rope(&x.contiguous()?, &self.cos, &self.sin);
+        }
+        let (cos, sin) = (numbers_of(&self.cos), numbers_of(&self.sin));
+        let (half, count) = (self.cos.dim(1)?, self.cos.elem_count());
+        let (cos, sin) = (&cos.slice()?[..count], &sin.slice()?[..count]);
+        in_place(x, |x| {
+            for head in x.chunks_exact_mut(2 * count) {
+                let tables = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+                for (row, (cos, sin)) in head.chunks_exact_mut(2 * half).zip(tables) {
+                    let (first, second) = row.split_at_mut(half);
+                    for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+                    }
+                }
+            }
+        })
     }
 }
 

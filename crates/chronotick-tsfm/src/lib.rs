@@ -21,7 +21,7 @@
 //! The crate knows nothing of clocks. Values are plain numbers on a regular grid, in whatever unit the caller chose.
 //! Features `cuda` and `metal` move the computing to an accelerator; the default is the CPU.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod check;
 mod checkpoint;
@@ -29,6 +29,7 @@ mod error;
 mod family;
 mod forecaster;
 pub mod hub;
+mod kernels;
 mod layers;
 mod models;
 mod scaling;

@@ -406,8 +406,8 @@ impl Block {
     fn forward(&self, h: &Tensor, attend: &Attend) -> Result<Tensor> {
         let h = (h + self.time(&self.time_norm.forward(h)?, attend)?)?;
         let h = (&h + self.group(&self.group_norm.forward(&h)?, attend)?)?;
-        let inner = self.wi.forward(&self.ff_norm.forward(&h)?)?.relu()?;
-        h + self.wo.forward(&inner)?
+        let inner = self.wi.forward_then(&self.ff_norm.forward(&h)?, Activation::Relu)?;
+        self.wo.forward_onto(&h, &inner)
     }
 
     /// Attention along each row.

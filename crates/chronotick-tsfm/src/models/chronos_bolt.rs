@@ -309,7 +309,7 @@ impl EncoderLayer {
     fn forward(&self, h: &Tensor, scores: &Tensor, heads: usize) -> Result<Tensor> {
         let [q, k, v] = layers::split_stacked(&self.qkv.forward(&self.norm.forward(h)?)?, heads)?;
         let mixed = layers::attention(&q, &k, &v, Some(scores))?;
-        let h = (h + self.o.forward(&layers::join_heads(&mixed)?)?)?;
+        let h = self.o.forward_onto(h, &layers::join_heads(&mixed)?)?;
         self.feed_forward.forward(&h)
     }
 }
@@ -336,11 +336,11 @@ impl DecoderLayer {
     }
 
     fn forward(&self, h: &Tensor, encoded: &Tensor, mask: Option<&Tensor>, heads: usize) -> Result<Tensor> {
-        let h = (h + self.o.forward(&self.v.forward(&self.norm.forward(h)?)?)?)?;
+        let h = self.o.forward_onto(h, &self.v.forward(&self.norm.forward(h)?)?)?;
         let q = layers::split_heads(&self.cross_q.forward(&self.cross_norm.forward(&h)?)?, heads)?;
         let [k, v] = layers::split_stacked(&self.cross_kv.forward(encoded)?, heads)?;
         let mixed = layers::attention(&q, &k, &v, mask)?;
-        let h = (h + self.cross_o.forward(&layers::join_heads(&mixed)?)?)?;
+        let h = self.cross_o.forward_onto(&h, &layers::join_heads(&mixed)?)?;
         self.feed_forward.forward(&h)
     }
 }
@@ -357,7 +357,8 @@ impl FeedForward {
     }
 
     fn forward(&self, h: &Tensor) -> Result<Tensor> {
-        h + self.wo.forward(&self.wi.forward(&self.norm.forward(h)?)?.relu()?)?
+        let inner = self.wi.forward_then(&self.norm.forward(h)?, Activation::Relu)?;
+        self.wo.forward_onto(h, &inner)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Model;
 use crate::checkpoint::Checkpoint;
-use crate::layers::{self, Cache, Linear, RmsNorm, Rotation};
+use crate::layers::{self, Activation, Cache, Linear, RmsNorm, Rotation};
 use crate::{Abilities, Family, Forecast, ForecastError, Levels, OpenError, Point, Task, scaling};
 
 /// Context and horizon together, as it was trained.
@@ -140,7 +140,8 @@ impl TimeMoe {
             let rotation = Rotation::new(positions.clone(), head_size, self.config.rope_theta, &self.device)?;
             let mask = layers::causal_mask(block.len(), positions.end, &self.device)?;
             let x = Tensor::new(block, &self.device)?.reshape((1, block.len(), 1))?;
-            let mut h = (self.embedding_gate.forward(&x)?.silu()? * self.embedding.forward(&x)?)?;
+            let mut h =
+                (self.embedding_gate.forward_then(&x, Activation::Silu)? * self.embedding.forward(&x)?)?;
             for (layer, cache) in self.layers.iter().zip(&mut *caches) {
                 h = layer.forward(&h, &rotation, &mask, cache)?;
             }
@@ -179,9 +180,8 @@ impl Layer {
 }
 
 struct Attention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    /// Queries, keys and values in one product.
+    qkv: Linear,
     o: Linear,
     heads: usize,
 }
@@ -189,11 +189,9 @@ struct Attention {
 impl Attention {
     fn load(checkpoint: &Checkpoint, config: &Config, name: &str) -> std::result::Result<Self, OpenError> {
         let d = config.hidden_size;
-        let projection = |part: &str| Linear::load(checkpoint, &format!("{name}.{part}"), d, d);
+        let parts = ["q_proj", "k_proj", "v_proj"];
         Ok(Self {
-            q: projection("q_proj")?,
-            k: projection("k_proj")?,
-            v: projection("v_proj")?,
+            qkv: Linear::load_stacked_biased(checkpoint, name, &parts, d, d)?,
             o: Linear::load_unbiased(checkpoint, &format!("{name}.o_proj"), d, d)?,
             heads: config.num_attention_heads,
         })
@@ -201,10 +199,9 @@ impl Attention {
 
     /// `[1, tokens, d]`; keys are kept rotated.
     fn forward(&self, x: &Tensor, rotation: &Rotation, mask: &Tensor, cache: &mut Cache) -> Result<Tensor> {
-        let heads = |projection: &Linear| layers::split_heads(&projection.forward(x)?, self.heads);
-        let q = rotation.forward(&heads(&self.q)?)?;
-        let q = (&q / (q.dim(3)? as f64).sqrt())?;
-        let (k, v) = cache.append(rotation.forward(&heads(&self.k)?)?, heads(&self.v)?)?;
+        let [q, k, v] = layers::split_stacked(&self.qkv.forward(x)?, self.heads)?;
+        let q = (rotation.forward(&q)? / (q.dim(3)? as f64).sqrt())?;
+        let (k, v) = cache.append(rotation.forward(&k)?, v)?;
         let mixed = layers::attention(&q, &k, &v, Some(mask))?;
         self.o.forward(&layers::join_heads(&mixed)?)
     }
@@ -239,7 +236,7 @@ impl Experts {
         let x = x.squeeze(0)?;
         let share = ops::sigmoid(&self.shared_gate.forward(&x)?)?;
         let mut sum = self.shared.forward(&x)?.broadcast_mul(&share)?;
-        let probabilities = ops::softmax_last_dim(&self.router.forward(&x)?)?;
+        let probabilities = layers::softmax(&self.router.forward(&x)?)?;
         for (expert, (tokens, weights)) in self.experts.iter().zip(self.route(&probabilities.to_vec2()?)) {
             if tokens.is_empty() {
                 continue;
@@ -270,8 +267,8 @@ impl Experts {
 
 /// `down(silu(gate x) · up x)`.
 struct Expert {
-    gate: Linear,
-    up: Linear,
+    /// Gate and value, side by side.
+    gated: Linear,
     down: Linear,
 }
 
@@ -282,18 +279,14 @@ impl Expert {
         d: usize,
         width: usize,
     ) -> std::result::Result<Self, OpenError> {
-        let part = |part: &str, inputs, outputs| {
-            Linear::load_unbiased(checkpoint, &format!("{name}.{part}"), inputs, outputs)
-        };
         Ok(Self {
-            gate: part("gate_proj", d, width)?,
-            up: part("up_proj", d, width)?,
-            down: part("down_proj", width, d)?,
+            gated: Linear::load_stacked(checkpoint, name, &["gate_proj", "up_proj"], d, width)?,
+            down: Linear::load_unbiased(checkpoint, &format!("{name}.down_proj"), width, d)?,
         })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down.forward(&(self.gate.forward(x)?.silu()? * self.up.forward(x)?)?)
+        self.down.forward(&layers::swiglu(&self.gated.forward(x)?)?)
     }
 }
 

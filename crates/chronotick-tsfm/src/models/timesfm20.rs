@@ -228,11 +228,11 @@ impl Layer {
             Linear::load(checkpoint, &format!("{name}.{part}"), inputs, outputs)
         };
         let epsilon = config.rms_norm_eps;
-        let qkv = ["q", "k", "v"].map(|part| linear(&format!("self_attn.{part}_proj"), d, inner));
+        let (attention, parts) = (format!("{name}.self_attn"), ["q_proj", "k_proj", "v_proj"]);
         let scale = super::query_scale(checkpoint, &format!("{name}.self_attn.scaling"), config.head_dim)?;
         Ok(Self {
             norm: RmsNorm::load(checkpoint, &format!("{name}.input_layernorm.weight"), d, epsilon)?,
-            qkv: Linear::stack(&qkv.into_iter().collect::<std::result::Result<Vec<_>, _>>()?)?,
+            qkv: Linear::load_stacked_biased(checkpoint, &attention, &parts, d, inner)?,
             scale: Tensor::new(scale, checkpoint.device())?,
             o: linear("self_attn.o_proj", inner, d)?,
             mlp_norm: LayerNorm::load(checkpoint, &format!("{name}.mlp.layer_norm"), d, 1e-6)?,
@@ -244,9 +244,9 @@ impl Layer {
     fn forward(&self, h: &Tensor, mask: &Tensor, heads: usize) -> Result<Tensor> {
         let [q, k, v] = layers::split_stacked(&self.qkv.forward(&self.norm.forward(h)?)?, heads)?;
         let mixed = layers::attention(&q.broadcast_mul(&self.scale)?, &k, &v, Some(mask))?;
-        let h = (h + self.o.forward(&layers::join_heads(&mixed)?)?)?;
-        let inner = self.gate.forward(&self.mlp_norm.forward(&h)?)?.relu()?;
-        h + self.down.forward(&inner)?
+        let h = self.o.forward_onto(h, &layers::join_heads(&mixed)?)?;
+        let inner = self.gate.forward_then(&self.mlp_norm.forward(&h)?, Activation::Relu)?;
+        self.down.forward_onto(&h, &inner)
     }
 }
 

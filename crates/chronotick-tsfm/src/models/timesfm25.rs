@@ -457,7 +457,7 @@ impl Layer {
                 true => Linear::load_stacked(checkpoint, &attention, &["query", "key", "value"], d, inner)?,
                 false => linear("attn.qkv_proj", d, 3 * inner)?,
             },
-            query_norm: RmsNorm::new((query * Tensor::new(scale, checkpoint.device())?)?, EPSILON),
+            query_norm: RmsNorm::new((query * Tensor::new(scale, checkpoint.device())?)?, EPSILON)?,
             key_norm: norm("attn.key_ln", sizes.head)?,
             out: linear("attn.out", inner, d)?,
             post_attention: norm("post_attn_ln", d)?,
@@ -481,7 +481,7 @@ impl Layer {
         let (k, v) = cache.append(self.key_norm.forward(&rotation.forward(&k)?)?, v)?;
         let mixed = self.out.forward(&layers::join_heads(&layers::attention(&q, &k, &v, Some(mask))?)?)?;
         let h = (h + self.post_attention.forward(&mixed)?)?;
-        let inner = self.ff0.forward(&self.pre_feed_forward.forward(&h)?)?.silu()?;
+        let inner = self.ff0.forward_then(&self.pre_feed_forward.forward(&h)?, Activation::Silu)?;
         &h + self.post_feed_forward.forward(&self.ff1.forward(&inner)?)?
     }
 }

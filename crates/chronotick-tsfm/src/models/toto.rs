@@ -8,7 +8,7 @@ mod mixture;
 mod pipeline;
 
 use candle_core::{Device, Result, Tensor};
-use candle_nn::{ops, rotary_emb};
+use candle_nn::rotary_emb;
 use serde::Deserialize;
 
 pub(crate) use self::decoding::{Context, Decoding, Patch};
@@ -199,7 +199,7 @@ impl Toto {
         let parameter = |layer: &Linear| layers::rows(&layer.forward(&steps)?);
         let (df, location, scale) =
             (parameter(&self.df)?, parameter(&self.location)?, parameter(&self.scale)?);
-        let probability = layers::rows(&ops::softmax_last_dim(&self.weights.forward(&steps)?)?)?;
+        let probability = layers::rows(&layers::softmax(&self.weights.forward(&steps)?)?)?;
         let mixture = |step: usize| {
             let component = |k: usize| Component {
                 probability: f64::from(probability[step][k]),
@@ -259,8 +259,8 @@ impl Layer {
         attend: impl FnOnce(&Attention, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let h = (h + attend(&self.attention, &self.norm1.forward(h)?)?)?;
-        let gated = ops::swiglu(&self.gated.forward(&self.norm2.forward(&h)?)?)?;
-        &h + self.output.forward(&gated)?
+        let gated = layers::swiglu(&self.gated.forward(&self.norm2.forward(&h)?)?)?;
+        self.output.forward_onto(&h, &gated)
     }
 }
 
@@ -282,9 +282,9 @@ impl Attention {
             x.reshape((3, d / heads, heads, columns))?.transpose(1, 2)?.reshape((3 * d, columns))
         };
         let weight = by_head(checkpoint.tensor(&format!("{name}.wQKV.weight"), &[3 * d, d])?, d)?;
-        let bias = by_head(checkpoint.tensor(&format!("{name}.wQKV.bias"), &[3 * d])?, 1)?.squeeze(1)?;
+        let bias = by_head(checkpoint.tensor(&format!("{name}.wQKV.bias"), &[3 * d])?, 1)?;
         Ok(Self {
-            qkv: Linear::new(&weight, Some(bias))?,
+            qkv: Linear::new(&weight, bias.flatten_all()?.to_vec1()?)?,
             output: Linear::load(checkpoint, &format!("{name}.wO"), d, d)?,
             heads,
         })
@@ -308,7 +308,7 @@ impl Attention {
         let [q, k, v] = self.project(x)?;
         let (q, k) = (rotation.query(&q)?, rotation.key(&k)?);
         let mixed = layers::attention(&q, &k, &v, Some(mask))?;
-        let memory = Memory { context: (k, v), path: None };
+        let memory = Memory { context: (k, v.contiguous()?), path: None };
         Ok((self.output.forward(&layers::join_heads(&mixed)?)?, memory))
     }
 
@@ -325,7 +325,7 @@ impl Attention {
         let (context_k, context_v) = &memory.context;
         let of_context = q.matmul(&context_k.t()?)?;
         let of_path = path_k.broadcast_mul(&q.unsqueeze(3)?)?.sum(4)?;
-        let weights = ops::softmax_last_dim(&Tensor::cat(&[&of_context, &of_path], 3)?)?;
+        let weights = layers::softmax(&Tensor::cat(&[&of_context, &of_path], 3)?)?;
         let (context, path) = (of_context.dim(3)?, of_path.dim(3)?);
         let from_context = weights.narrow(3, 0, context)?.contiguous()?.matmul(context_v)?;
         let from_path = path_v.broadcast_mul(&weights.narrow(3, context, path)?.unsqueeze(4)?)?.sum(3)?;
@@ -382,10 +382,10 @@ impl Rotation {
     }
 
     fn query(&self, q: &Tensor) -> Result<Tensor> {
-        rotary_emb::rope_i(q, &self.cos, &self.sin)?.broadcast_mul(&self.length)
+        rotary_emb::rope_i(&q.contiguous()?, &self.cos, &self.sin)?.broadcast_mul(&self.length)
     }
 
     fn key(&self, k: &Tensor) -> Result<Tensor> {
-        rotary_emb::rope_i(k, &self.cos, &self.sin)?.broadcast_div(&self.length)
+        rotary_emb::rope_i(&k.contiguous()?, &self.cos, &self.sin)?.broadcast_div(&self.length)
     }
 }

@@ -7,12 +7,11 @@ mod config;
 mod pipeline;
 
 use candle_core::{Device, Result, Tensor};
-use candle_nn::ops;
 
 use self::config::{Config, Mode};
 pub(crate) use self::pipeline::Standard;
 use crate::checkpoint::Checkpoint;
-use crate::layers::{LayerNorm, Linear};
+use crate::layers::{self, Activation, LayerNorm, Linear};
 use crate::{Family, ForecastError, OpenError};
 
 /// Added to the variance of a series.
@@ -226,7 +225,7 @@ impl Prefix {
     /// `[channels, 1, d]`.
     fn forward(&self, frequency: usize, channels: usize) -> Result<Tensor> {
         let embedded = self.embedding.narrow(0, frequency, 1)?;
-        let token = self.output.forward(&self.hidden.forward(&embedded)?.gelu_erf()?)?;
+        let token = self.output.forward(&self.hidden.forward_then(&embedded, Activation::Gelu)?)?;
         token.unsqueeze(0)?.broadcast_as((channels, 1, token.dim(1)?))
     }
 }
@@ -349,7 +348,7 @@ impl Mixer {
     }
 
     fn mlp(&self, h: &Tensor) -> Result<Tensor> {
-        self.fc2.forward(&self.fc1.forward(h)?.gelu_erf()?)
+        self.fc2.forward(&self.fc1.forward_then(h, Activation::Gelu)?)
     }
 
     fn gated(&self, h: Tensor) -> Result<Tensor> {
@@ -369,7 +368,7 @@ impl Gate {
     }
 
     fn forward(&self, h: &Tensor) -> Result<Tensor> {
-        h * ops::softmax_last_dim(&self.0.forward(h)?)?
+        h * layers::softmax(&self.0.forward(h)?)?
     }
 }
 
