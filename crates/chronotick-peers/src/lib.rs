@@ -1,7 +1,9 @@
-//! Real servers for the tests: a chronyd on a free port of the loopback, without a way to the system clock, stopped
-//! with the test. Where it is not installed a test is skipped, and says so.
+//! Servers for the tests, on loopback, stopped with the test. [`http`] answers as a test says; the rest is a real chronyd
+//! on a free port, without a way to the system clock. Where it is not installed a test is skipped, and says so.
 
 #![forbid(unsafe_code)]
+
+pub mod http;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,7 @@
 //! The grammar of the command line.
 
+#[cfg(feature = "models")]
+use crate::models::Reference;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -94,7 +96,7 @@ pub enum Command {
     Replay(Replay),
     /// Score everything at once: all built-in worlds, and every trace of the folders that are named.
     Score(Score),
-    /// The forecasting models: judge a checkpoint by recorded outputs of its reference.
+    /// The forecasting models: fetch, show, check, time and remove checkpoints.
     #[cfg(feature = "models")]
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -138,19 +140,77 @@ pub enum ConfigCommand {
     },
 }
 
-/// What can be done with models.
+/// What can be done with models. A MODEL is a folder with a checkpoint, a repository of the hub (OWNER/NAME or
+/// OWNER/NAME@REVISION), a name from `models list`, or the address of a server of your own.
 #[cfg(feature = "models")]
 #[derive(Subcommand, Debug)]
 pub enum ModelsCommand {
-    /// Replay the recorded cases of checkpoint folders; exit code 1 if any answer is beyond tolerance.
-    Check {
-        /// Folders with `config.json`, the weights and `cases.json`.
-        #[arg(value_name = "DIR", required = true)]
-        folders: Vec<PathBuf>,
+    /// The models that are known to work, and what is in the cache.
+    List {
         /// One JSON object.
         #[arg(long)]
         json: bool,
     },
+    /// Fetch a checkpoint into the cache, or go on where a download broke off; every checksum is compared.
+    Pull {
+        /// A repository of the hub, or a name from `models list`.
+        #[arg(value_name = "MODEL")]
+        reference: Reference,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What a model is and can do, where it is and where it comes from.
+    Show {
+        /// Folder, repository, name or address.
+        #[arg(value_name = "MODEL")]
+        reference: Reference,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replay the recorded cases of checkpoint folders, and put an address's answers to the test; exit code 1 if any
+    /// is beyond tolerance.
+    Check {
+        /// Folders with `config.json`, the weights and `cases.json`; or addresses.
+        #[arg(value_name = "DIR", required = true)]
+        models: Vec<String>,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// How long a forecast takes, and how much memory the model.
+    Bench(Bench),
+    /// Remove a revision from the cache, and what only it uses.
+    Remove {
+        /// A repository of the hub, or a name from `models list`.
+        #[arg(value_name = "MODEL")]
+        reference: Reference,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What is timed.
+#[cfg(feature = "models")]
+#[derive(Args, Debug)]
+pub struct Bench {
+    /// Folder, repository, name or address.
+    #[arg(value_name = "MODEL")]
+    pub reference: Reference,
+    /// How many points of the past it sees; without this and a horizon, both of the daemon's questions are timed.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub context: Option<u32>,
+    /// How many steps it looks ahead.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub horizon: Option<u32>,
+    /// How often it is asked, after three times that do not count.
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub runs: u32,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which worlds.

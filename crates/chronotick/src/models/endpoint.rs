@@ -48,6 +48,10 @@ impl FromStr for Address {
         if authority.as_str().contains('@') {
             return Err(bad("a password in an address is seen by whoever reads the log; leave it out"));
         }
+        let port = &authority.as_str()[authority.host().len()..];
+        if !port.is_empty() && authority.port_u16().is_none() {
+            return Err(bad("a port is a number up to 65535"));
+        }
         let host = authority.host().trim_matches(['[', ']']);
         let loopback = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
         match (uri.scheme_str(), allowed) {
@@ -154,7 +158,7 @@ enum PointKind {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "levels is a list of numbers, or \"any\"")]
 enum LevelKind {
     These(Vec<f64>),
     Word(AnyLevel),
