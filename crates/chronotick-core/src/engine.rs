@@ -11,7 +11,7 @@ use crate::select::Interval;
 use crate::status::{Explanation, SourceStatus, Verdict};
 use crate::{
     Basis, Conditions, Disruption, Event, Forecast, Implausible, Leap, Levels, Measurement, MemberStatus,
-    Outlook, Rate, RawInstant, Reason, Settings, Solution, SourceId, Span, State, Timestamp, Variance,
+    Outlook, Past, Rate, RawInstant, Reason, Settings, Solution, SourceId, Span, State, Timestamp, Variance,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,6 +44,7 @@ pub struct Engine {
     sources: BTreeMap<SourceId, Source>,
     next_id: u32,
     estimator: Asked,
+    past: Past,
     wander: Wander,
     fusion: Fusion,
     /// Where the newest majority saw true time, and when.
@@ -89,6 +90,7 @@ impl Engine {
             sources: BTreeMap::new(),
             next_id: 0,
             estimator: Asked::default(),
+            past: Past::default(),
             wander: Wander::new(),
             majority: None,
             last_trusted: None,
@@ -162,6 +164,10 @@ impl Engine {
                 self.fusion.judge(m.at, utc, variance * 1e18, m.received);
             }
             self.estimator.change().observe(m);
+            let learned = &self.estimator.estimator;
+            if let (Some((utc, _)), Some((own, common))) = (learned.without_path(m), learned.variances(m)) {
+                self.past.observe(m.at, utc, own, common);
+            }
             self.last_trusted = Some(m.received);
             self.look_out(m.received);
             self.trusted_count += 1;
@@ -356,6 +362,11 @@ impl Engine {
         &self.estimator.estimator
     }
 
+    /// What was measured in the last hours, since the last disruption.
+    pub fn past(&self) -> &Past {
+        &self.past
+    }
+
     /// Takes over what an earlier run had learned; to be called before the first measurement.
     pub fn restore(&mut self, saved: &Saved) {
         *self.estimator.change() = Estimator::restore(saved);
@@ -428,6 +439,7 @@ impl Engine {
         self.trusted_count = 0;
         self.estimator.change().disrupted();
         self.fusion.forget_forecasts();
+        self.past.forget();
         self.poll_eagerly(now);
     }
 

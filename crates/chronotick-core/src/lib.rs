@@ -22,6 +22,7 @@ mod event;
 mod exchange;
 mod fusion;
 mod measurement;
+mod past;
 mod select;
 mod settings;
 mod status;
@@ -39,5 +40,6 @@ pub use fusion::{
     Standing,
 };
 pub use measurement::{Measurement, SourceId, Stamps};
+pub use past::{Past, Series, Smoothed};
 pub use settings::Settings;
 pub use status::{Explanation, SourceStatus, Verdict};

@@ -69,9 +69,18 @@ impl Floor {
         } else {
             0.84 * (median - lowest[0]).max(0.0) + 0.1 * self.least.max(0.0) / self.seen as f64
         };
-        let above = |d: f64| 0.5 * ((d - self.least).max(0.0) + self.gap);
-        self.usual = 0.5 * above(median).max(0.5 * self.gap) + 0.25 * self.gap;
-        Excess { most: above(delay), usual: self.usual }
+        self.usual = 0.5 * self.above(median).max(0.5 * self.gap) + 0.25 * self.gap;
+        self.judge(delay)
+    }
+
+    /// Judges a delay by what is known.
+    pub(super) fn judge(&self, delay: f64) -> Excess {
+        Excess { most: self.above(delay), usual: self.usual }
+    }
+
+    /// The largest error that queues can explain where a packet took so long.
+    fn above(&self, delay: f64) -> f64 {
+        0.5 * ((delay - self.least).max(0.0) + self.gap)
     }
 
     /// A delay differs by more than this only on another route, s; `None` while too little is known.

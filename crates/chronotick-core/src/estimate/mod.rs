@@ -236,6 +236,15 @@ impl Estimator {
         Some((m.utc - Span::from_secs_f64(offset), path.usual.max(excess * excess / 3.0)))
     }
 
+    /// The variances (s²) of a measurement once its path's offset is taken off: its own, and the one that it shares
+    /// with all measurements of the time.
+    pub(crate) fn variances(&self, m: &Measurement) -> Option<(f64, f64)> {
+        let running = self.running.as_ref()?;
+        let path = self.paths.iter().flatten().find(|p| p.source == m.source)?;
+        let excess = path.routes.floor().judge(m.delay.as_secs_f64());
+        Some((path.noise.variance(&excess), running.disagreement + running.whiteness.excess()))
+    }
+
     /// What is known of the path to a source.
     pub fn path(&self, source: SourceId) -> Option<Path> {
         let running = self.running.as_ref()?;
