@@ -212,7 +212,7 @@ fn a_connection_that_brings_nothing_more_is_an_error_and_the_rest_comes_later() 
     });
     let error = scene.refusal();
     assert!(matches!(error, PullError::Network { .. }), "{error}");
-    assert!(error.to_string().contains("the same command goes on from there"), "{error}");
+    assert!(error.to_string().contains("the same command goes on with what was fetched"), "{error}");
 
     let files = checkpoint();
     let later = Scene { folder: scene.folder, ..Scene::new(move |request| answer(&files, request)) };
@@ -341,6 +341,14 @@ fn an_answer_that_is_no_hubs_is_refused_by_name() {
     let more = Scene::weights(|reply, _| reply.header("Transfer-Encoding", "chunked"));
     let more = more.pull().unwrap_err();
     assert!(matches!(more, PullError::Network { .. }), "{more}");
+
+    let files = checkpoint();
+    let moved = Scene::new(move |request| {
+        let commit = if request.path.ends_with("config.json") { COMMIT } else { "feed" };
+        let bytes = &files[request.path.rsplit('/').next().unwrap()];
+        part(bytes, request).header("X-Repo-Commit", commit).header("ETag", git(bytes))
+    });
+    assert_eq!(reason(moved), "it is of commit feed, and the rest is not");
 
     let longer = Scene::weights(|_, _| Reply::new(200, vec![0; 1 << 20]));
     assert!(reason(longer).starts_with("it announces "));

@@ -6,8 +6,9 @@ use chronotick_peers::http::{Reply, Request, Server};
 use chronotick_tsfm::{Covariate, Forecast, ForecastError, Levels, Point, Task};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -132,7 +133,7 @@ fn offline_is_said_and_nothing_is_asked() {
         assert!(err(&refused).contains("HF_HUB_OFFLINE is set"), "{refused:?}");
     }
     let unreachable = Person::new().models_with(&["pull", "chronos"], &[("HF_HUB_OFFLINE", "0")]);
-    assert!(err(&unreachable).contains("the same command goes on from there"), "{unreachable:?}");
+    assert!(err(&unreachable).contains("the same command goes on with what was fetched"), "{unreachable:?}");
 }
 
 #[test]
@@ -218,10 +219,15 @@ fn only_what_is_a_copy_can_be_fetched_and_removed() {
             "{refused:?}"
         );
         let refused = person.models(&[command, "chronso"]);
-        assert!(err(&refused).contains("or one of chronos, timesfm, ttm, toto, time_moe"), "{refused:?}");
+        assert!(err(&refused).contains("one of chronos, timesfm, ttm, toto, time_moe"), "{refused:?}");
         let refused = person.models(&[command, "http://127.0.0.1:1/"]);
         assert!(err(&refused).contains("is an address"), "{refused:?}");
     }
+    let refused = person.models(&["bench", "chronso"]);
+    assert!(
+        err(&refused).contains("chronso is no folder here; write the path of a checkpoint"),
+        "{refused:?}"
+    );
     assert!(own.join("model.safetensors").exists());
     let usage = person.models(&["show", "http://192.0.2.1/"]);
     assert!(usage.status.code() == Some(2) && err(&usage).contains("plain+http"), "{usage:?}");
@@ -338,6 +344,26 @@ fn the_program_shows_times_and_checks_an_endpoint() {
     let checked = person.models(&["check", &forgetful.url()]);
     assert_eq!(checked.status.code(), Some(1));
     assert!(out(&checked).contains("answers 500: no [31m null please"), "{checked:?}");
+}
+
+#[test]
+fn the_server_in_the_documentation_keeps_the_contract() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md"))
+        .expect("the page");
+    let (_, rest) = page.split_once("```python\n").expect("it has a server");
+    let (program, _) = rest.split_once("```").expect("which ends");
+    let python = Command::new("python3").args(["-c", program, "0"]).stdout(Stdio::piped()).spawn();
+    let Ok(mut server) = python else {
+        eprintln!("skipped: there is no python3 on this machine");
+        return;
+    };
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().expect("it is piped"))
+        .read_line(&mut port)
+        .expect("it says its port");
+    let checked = Person::new().models(&["check", &format!("http://127.0.0.1:{}", port.trim())]);
+    server.kill().and_then(|()| server.wait()).expect("it can be stopped");
+    assert!(checked.status.success() && out(&checked).contains("(no change)"), "{checked:?}");
 }
 
 #[test]

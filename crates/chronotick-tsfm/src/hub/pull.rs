@@ -6,6 +6,7 @@
 //! What a hub says is hostile until it is checked: names become paths only if they cannot lead anywhere, no file grows
 //! beyond its announced size, and no answer is waited for without end.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use ureq::Agent;
@@ -31,7 +33,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 const HOPS: usize = 5;
 
 /// A hub, and how it is asked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hub {
     endpoint: String,
     token: Option<String>,
@@ -40,6 +42,16 @@ pub struct Hub {
     asking: Agent,
     /// Follows them.
     fetching: Agent,
+}
+
+impl fmt::Debug for Hub {
+    /// Without the token: it is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("endpoint", &self.endpoint)
+            .field("offline", &self.offline)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far the download of one file is.
@@ -116,7 +128,9 @@ pub enum PullError {
         file: String,
     },
     /// The hub cannot be reached, or the connection broke.
-    #[error("{url}: {reason}; what was fetched is kept, the same command goes on from there")]
+    #[error(
+        "{url}: {reason}; check the connection and HF_ENDPOINT: the same command goes on with what was fetched"
+    )]
     Network {
         /// The address.
         url: String,
@@ -227,12 +241,19 @@ impl Hub {
         let root = cache.dir().join(repository.folder());
         let missing =
             |file: &str| PullError::NoCheckpoint { repository: repository.clone(), file: file.into() };
-        let mut pulling =
-            Pulling { hub: self, repository: repository.clone(), root, files: Vec::new(), progress };
+        let mut pulling = Pulling {
+            hub: self,
+            repository: repository.clone(),
+            root,
+            commit: None,
+            files: Vec::new(),
+            progress,
+        };
 
         let commit = pulling.file("config.json")?.ok_or_else(|| missing("config.json"))?;
         // Everything else is of the same commit, whatever happens on the hub meanwhile.
         pulling.repository = repository.at(&commit);
+        pulling.commit = Some(commit.clone());
         let folder = pulling.root.join("snapshots").join(&commit);
         if pulling.file("model.safetensors")?.is_none() {
             pulling.file(INDEX)?.ok_or_else(|| missing("model.safetensors"))?;
@@ -309,7 +330,13 @@ impl Hub {
         if let Some(range) = range {
             request = request.header("range", range);
         }
-        request.call().map_err(|e| PullError::Network { url: url.to_owned(), reason: e.to_string() })
+        request.call().map_err(|e| {
+            let reason = match e {
+                ureq::Error::Io(e) => e.to_string(),
+                e => e.to_string(),
+            };
+            PullError::Network { url: url.to_owned(), reason }
+        })
     }
 }
 
@@ -359,6 +386,8 @@ struct Pulling<'a> {
     hub: &'a Hub,
     repository: Repository,
     root: PathBuf,
+    /// What the first file was of.
+    commit: Option<String>,
     files: Vec<File>,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
@@ -369,12 +398,14 @@ impl Pulling<'_> {
         let Some(announced) = self.hub.announced(&self.repository, name)? else { return Ok(None) };
         let url = self.hub.url(&self.repository, name);
         let Announced { commit, etag, size } = announced;
+        if self.commit.as_ref().is_some_and(|first| *first != commit) {
+            return Err(PullError::Answer {
+                url,
+                reason: format!("it is of commit {commit}, and the rest is not"),
+            });
+        }
         let blob = self.root.join("blobs").join(&etag);
-        let held = fs::metadata(&blob).ok().map(|metadata| metadata.len());
-        let kept = match held.filter(|held| size.is_none_or(|size| size == *held)) {
-            Some(held) => matches_name(&blob, &etag, held)?.then_some(held),
-            None => None,
-        };
+        let kept = kept(&blob, &etag, size)?;
         let length = match kept {
             Some(length) => length,
             None => self.fetch(name, &url, &blob, &etag, size)?,
@@ -400,8 +431,14 @@ impl Pulling<'_> {
             fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
         };
         let mut file = write(&path, open)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| PullError::Busy(path.clone()))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Err(PullError::Busy(path.clone())),
+            locked => locked.map_err(|e| failed(e.into()))?,
+        }
+        // Whoever had the lock before may have brought it.
+        if let Some(length) = kept(blob, etag, size)? {
+            return Ok(length);
+        }
         let mut resumed = file.seek(io::SeekFrom::End(0)).map_err(failed)? > 0;
         loop {
             let length = self.transfer(name, url, &mut file, &path, size)?;
@@ -565,6 +602,15 @@ fn matches_name(path: &Path, etag: &str, length: u64) -> Result<bool, PullError>
     let found = Sum::named(etag, length).map(|sum| sum.of(path)).transpose();
     let found = found.map_err(|source| PullError::Cache { path: path.into(), source })?;
     Ok(found.is_none_or(|found| found.eq_ignore_ascii_case(etag)))
+}
+
+/// The length of contents that are there and right.
+fn kept(blob: &Path, etag: &str, size: Option<u64>) -> Result<Option<u64>, PullError> {
+    let held = fs::metadata(blob).ok().map(|metadata| metadata.len());
+    match held.filter(|held| size.is_none_or(|size| size == *held)) {
+        Some(held) => Ok(matches_name(blob, etag, held)?.then_some(held)),
+        None => Ok(None),
+    }
 }
 
 fn restart(file: &mut fs::File) -> io::Result<()> {

@@ -138,7 +138,8 @@ fn list(json: bool) -> Result<(), Failure> {
 fn pull(model: &Reference, json: bool) -> Result<(), Failure> {
     let (repository, cache, hub) = (on_hub(model)?, cache()?, Hub::standard());
     eprintln!("chronotick: {repository} from {} into {}", hub.endpoint(), cache.dir().display());
-    let style = "{msg:20} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+    let style =
+        "{msg:20} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
     let style =
         ProgressStyle::with_template(style).expect("the template is a constant").progress_chars("=> ");
     // On a terminal only: indicatif draws nowhere else.
@@ -146,6 +147,9 @@ fn pull(model: &Reference, json: bool) -> Result<(), Failure> {
     let mut show = |progress: Progress<'_>| {
         if bar.message() != progress.file {
             bar.reset();
+            if bar.is_hidden() {
+                eprintln!("chronotick: {}, {}", progress.file, DecimalBytes(progress.size));
+            }
             bar.set_message(progress.file.to_owned());
             bar.set_length(progress.size);
             bar.set_position(progress.held);

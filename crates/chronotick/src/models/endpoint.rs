@@ -325,6 +325,7 @@ impl<'a> From<&'a Task> for Series<'a> {
 fn read(answer: Result<Response<ureq::Body>, ureq::Error>, limit: u64) -> Result<String, Problem> {
     let unreachable = |e: ureq::Error| match e {
         ureq::Error::Timeout(_) => Problem::Silent,
+        ureq::Error::Io(e) => Problem::Unreachable(e.to_string()),
         e => Problem::Unreachable(e.to_string()),
     };
     let answer = answer.map_err(unreachable)?;

@@ -32,6 +32,10 @@ impl Model {
     /// [`ModelError`], which names the thing and the mend: for a checkpoint that is not there the command that brings it.
     pub fn open(reference: &Reference) -> Result<Model, ModelError> {
         match reference {
+            Reference::Folder(folder) if !folder.exists() => {
+                let names: Vec<&str> = KNOWN.iter().filter_map(|known| known.name).collect();
+                Err(ModelError::Nowhere { name: folder.display().to_string(), known: names.join(", ") })
+            }
             Reference::Folder(folder) => Ok(Model::Local(Box::new(Forecaster::open(folder)?))),
             Reference::Hub(repository) => {
                 let cache = Cache::standard().ok_or_else(|| OpenError::NoCache(repository.clone()))?;
@@ -82,6 +86,16 @@ impl Model {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// A name that leads nowhere.
+    #[error(
+        "{name} is no folder here; write the path of a checkpoint, OWNER/NAME, an address, or one of {known}"
+    )]
+    Nowhere {
+        /// What was asked for.
+        name: String,
+        /// What has a short name.
+        known: String,
+    },
     /// A checkpoint that cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
