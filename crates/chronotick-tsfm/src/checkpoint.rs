@@ -4,6 +4,7 @@
 //!
 //! Weights are read, not mapped: a file that shrinks under a map would kill the process, and a map needs `unsafe`.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::OpenError;
 use crate::family::SUPPORTED;
+use crate::kernels::{Arena, Format};
 
 /// Largest size that a configuration may state: beyond every published model, small enough that products of a few
 /// sizes cannot overflow.
@@ -36,11 +38,13 @@ pub(crate) struct Checkpoint {
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Place>,
     device: Device,
+    arena: OnceCell<Arena>,
 }
 
 struct Shard {
     path: PathBuf,
     file: File,
+    length: u64,
     /// Where the tensors' bytes begin, after the header.
     start: u64,
 }
@@ -76,6 +80,7 @@ impl Checkpoint {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
             device: device()?,
+            arena: OnceCell::new(),
         };
         for path in weight_files(dir)? {
             checkpoint.add_shard(path)?;
@@ -113,7 +118,7 @@ impl Checkpoint {
             let place = Place { shard: self.shards.len(), dtype, shape, bytes: data_offsets };
             self.tensors.insert(name, place);
         }
-        self.shards.push(Shard { path, file, start });
+        self.shards.push(Shard { path, file, length, start });
         Ok(())
     }
 
@@ -203,9 +208,18 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The type of the numbers of a tensor of exactly this shape, as safetensors calls it.
-    pub(crate) fn dtype(&self, name: &str, shape: &[usize]) -> Result<&str, OpenError> {
-        Ok(&self.find(name, shape)?.1.dtype)
+    /// How a matrix of exactly this shape is packed: as wide as it is stored.
+    pub(crate) fn format(&self, name: &str, shape: &[usize]) -> Result<Format, OpenError> {
+        Ok(self.find(name, shape)?.1.format())
+    }
+
+    /// Memory for this checkpoint's weights.
+    pub(crate) fn arena(&self) -> &Arena {
+        // Panels are filled up to whole ones, which takes a little more than the files do.
+        self.arena.get_or_init(|| {
+            let bytes = self.shards.iter().fold(0, |sum: u64, shard| sum.saturating_add(shard.length));
+            Arena::new(usize::try_from(bytes.saturating_add(bytes / 16)).unwrap_or(0))
+        })
     }
 
     /// Where a tensor of exactly this shape lies, if its numbers can be read.
@@ -235,6 +249,16 @@ impl Checkpoint {
         self.tensors
             .get(name)
             .ok_or_else(|| OpenError::MissingTensor { path: self.dir.clone(), name: name.to_owned() })
+    }
+}
+
+impl Place {
+    fn format(&self) -> Format {
+        match self.dtype.as_str() {
+            "F16" => Format::F16,
+            "BF16" => Format::Bf16,
+            _ => Format::F32,
+        }
     }
 }
 

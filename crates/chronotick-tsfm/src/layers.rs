@@ -86,10 +86,14 @@ impl Linear {
         if !device.is_cpu() {
             let load = |name: &String| checkpoint.tensor(name, &[outputs, inputs]);
             let weights = weights.iter().map(load).collect::<std::result::Result<Vec<_>, _>>()?;
-            return Ok(Self::new(&Tensor::cat(&weights, 0)?, bias)?);
+            return Ok(Self::new(checkpoint, &Tensor::cat(&weights, 0)?, bias)?);
         }
-        let mut weight =
-            Packed::zeros(format(checkpoint, &weights, [outputs, inputs])?, inputs, outputs * names.len());
+        let mut weight = Packed::zeros(
+            checkpoint.arena(),
+            format(checkpoint, &weights, [outputs, inputs])?,
+            inputs,
+            outputs * names.len(),
+        );
         for (part, name) in weights.iter().enumerate() {
             checkpoint.visit_rows(name, [outputs, inputs], |first, rows| {
                 weight.set(part * outputs + first, rows);
@@ -99,10 +103,10 @@ impl Linear {
     }
 
     /// A layer of a weight `[outputs, inputs]`; an empty bias is none.
-    pub(crate) fn new(weight: &Tensor, bias: Vec<f32>) -> Result<Self> {
+    pub(crate) fn new(checkpoint: &Checkpoint, weight: &Tensor, bias: Vec<f32>) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         if weight.device().is_cpu() {
-            let mut packed = Packed::zeros(Format::F32, inputs, outputs);
+            let mut packed = Packed::zeros(checkpoint.arena(), Format::F32, inputs, outputs);
             packed.set(0, &weight.flatten_all()?.to_vec1()?);
             return Ok(Self::Packed { weight: packed, bias });
         }
@@ -177,14 +181,10 @@ fn format(
     names: &[String],
     shape: [usize; 2],
 ) -> std::result::Result<Format, OpenError> {
-    let dtypes = names.iter().map(|name| checkpoint.dtype(name, &shape));
-    let mut dtypes = dtypes.collect::<std::result::Result<Vec<_>, _>>()?;
-    dtypes.dedup();
-    Ok(match dtypes[..] {
-        ["F16"] => Format::F16,
-        ["BF16"] => Format::Bf16,
-        _ => Format::F32,
-    })
+    let formats = names.iter().map(|name| checkpoint.format(name, &shape));
+    let mut formats = formats.collect::<std::result::Result<Vec<_>, _>>()?;
+    formats.dedup();
+    Ok(if let [format] = formats[..] { format } else { Format::F32 })
 }
 
 fn activate_on_device(activation: Activation, x: &Tensor) -> Result<Tensor> {

@@ -7,11 +7,13 @@
 #![allow(unsafe_code)]
 
 mod attention;
+mod memory;
 mod packed;
 mod rows;
 mod simd;
 
 pub(crate) use attention::{Attention, Heads, Mask};
+pub(crate) use memory::Arena;
 pub(crate) use packed::{Format, Packed};
 pub(crate) use rows::{Activation, activate, add, layer_norm, rms_norm, softmax, swiglu};
 

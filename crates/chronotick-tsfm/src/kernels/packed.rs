@@ -4,6 +4,7 @@
 
 use half::{bf16, f16};
 
+use super::memory::{Arena, Piece};
 use super::simd::{Kernel, Simd, dispatch};
 
 /// Outputs of a panel.
@@ -22,7 +23,8 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    fn bytes(self) -> usize {
+    /// Bytes of a number.
+    fn width(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
@@ -31,34 +33,28 @@ impl Format {
     }
 }
 
-/// What a vector register is filled from at once, so that no load crosses two lines.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct CacheLine(#[expect(dead_code, reason = "read and written through pointers")] [u8; 64]);
-
 /// A weight `[outputs, inputs]`.
 pub(crate) struct Packed {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     format: Format,
     /// `[panel][input][output]`, zero where the last panel goes beyond the outputs.
-    panels: Vec<CacheLine>,
+    panels: Piece,
     /// `[panel][group][output]`, for 8 bits.
     scales: Vec<f32>,
 }
 
 impl Packed {
     /// A weight of zeros.
-    pub(crate) fn zeros(format: Format, inputs: usize, outputs: usize) -> Self {
+    pub(crate) fn zeros(arena: &Arena, format: Format, inputs: usize, outputs: usize) -> Self {
         let panels = outputs.div_ceil(PANEL);
-        let bytes = panels * inputs * PANEL * format.bytes();
-        let scales = if format == Format::I8 { panels * inputs.div_ceil(GROUP) * PANEL } else { 0 };
+        let groups = inputs.div_ceil(GROUP);
         Self {
             inputs,
             outputs,
             format,
-            panels: vec![CacheLine([0; 64]); bytes.div_ceil(size_of::<CacheLine>())],
-            scales: vec![0.0; scales],
+            panels: arena.take(panels * inputs * PANEL * format.width()),
+            scales: vec![0.0; if format == Format::I8 { panels * groups * PANEL } else { 0 }],
         }
     }
 
@@ -111,9 +107,11 @@ impl Packed {
 
     fn panel_mut<W: Stored>(&mut self, panel: usize) -> &mut [W] {
         let length = self.inputs * PANEL;
-        let all = self.panels.len() * size_of::<CacheLine>() / size_of::<W>();
-        // SAFETY: the lines are initialised bytes of this vector, `all` numbers of a type that any bytes make.
-        let numbers = unsafe { std::slice::from_raw_parts_mut(self.panels.as_mut_ptr().cast::<W>(), all) };
+        let bytes = self.panels.as_mut_slice();
+        // SAFETY: the bytes are aligned for any number, and any bytes are a number of such a type.
+        let numbers = unsafe {
+            std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<W>(), bytes.len() / size_of::<W>())
+        };
         &mut numbers[panel * length..(panel + 1) * length]
     }
 
@@ -141,7 +139,7 @@ impl Packed {
             outputs: self.outputs,
             x: x.as_ptr(),
             x_stride: self.inputs,
-            weights: self.panels.as_ptr().cast(),
+            weights: self.panels.as_slice().as_ptr().cast(),
             scales: self.scales.as_ptr(),
             out: out.as_mut_ptr(),
             out_stride: self.outputs,
@@ -394,7 +392,7 @@ mod tests {
     fn check(format: Format, [rows, inputs, outputs]: [usize; 3], seed: u64) {
         let w = weights(format, seed, inputs * outputs);
         let x = weights(Format::F32, seed + 1, rows * inputs);
-        let mut packed = Packed::zeros(format, inputs, outputs);
+        let mut packed = Packed::zeros(&Arena::new(0), format, inputs, outputs);
         let split = outputs / 3;
         packed.set(0, &w[..split * inputs]);
         packed.set(split, &w[split * inputs..]);
@@ -441,13 +439,13 @@ mod tests {
 
     #[test]
     fn nothing_is_added_for_no_rows() {
-        Packed::zeros(Format::F32, 3, 5).add_product(&[], &mut []);
+        Packed::zeros(&Arena::new(0), Format::F32, 3, 5).add_product(&[], &mut []);
     }
 
     #[test]
     fn half_precision_is_widened_exactly() {
         let numbers = [1.0, -0.5, 65504.0, 6.1e-5, 5.96e-8, -5.96e-8, 0.0, 0.333_251_95];
-        let mut packed = Packed::zeros(Format::F16, 1, numbers.len());
+        let mut packed = Packed::zeros(&Arena::new(0), Format::F16, 1, numbers.len());
         packed.set(0, &numbers);
         with_each_set(|set| {
             let mut out = [0.0; 8];

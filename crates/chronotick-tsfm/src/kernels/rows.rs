@@ -2,6 +2,54 @@
 
 use super::simd::{Kernel, Simd, dispatch};
 
+/// Replaces the vectors of a row, the last of which may be partly empty. A macro, as a closure would be compiled by
+/// itself, without the caller's instructions.
+macro_rules! each {
+    ($simd:ident, $row:expr, |$x:ident| $body:expr) => {{
+        let mut chunks = $row.chunks_exact_mut(S::LANES);
+        for chunk in &mut chunks {
+            // SAFETY: the chunk is a vector long.
+            let $x = unsafe { $simd.load(chunk.as_ptr()) };
+            let changed = $body;
+            // SAFETY: as above.
+            unsafe { $simd.store(chunk.as_mut_ptr(), changed) };
+        }
+        let rest = chunks.into_remainder();
+        if !rest.is_empty() {
+            let mut padded = [0.0; 16];
+            padded[..rest.len()].copy_from_slice(rest);
+            // SAFETY: no vector is longer than 16.
+            let $x = unsafe { $simd.load(padded.as_ptr()) };
+            let changed = $body;
+            // SAFETY: as above.
+            unsafe { $simd.store(padded.as_mut_ptr(), changed) };
+            rest.copy_from_slice(&padded[..rest.len()]);
+        }
+    }};
+}
+
+/// Joins the vectors of a row, filled up with something neutral, and gives the lanes of what they were joined to.
+macro_rules! fold {
+    ($simd:ident, $row:expr, $neutral:expr, |$all:ident, $x:ident| $body:expr) => {{
+        let chunks = $row.chunks_exact(S::LANES);
+        let mut padded = [$neutral; 16];
+        padded[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+        let mut $all = $simd.splat($neutral);
+        for chunk in chunks {
+            // SAFETY: the chunk is a vector long.
+            let $x = unsafe { $simd.load(chunk.as_ptr()) };
+            $all = $body;
+        }
+        // SAFETY: no vector is longer than 16.
+        let $x = unsafe { $simd.load(padded.as_ptr()) };
+        $all = $body;
+        let mut lanes = [$neutral; 16];
+        // SAFETY: as above.
+        unsafe { $simd.store(lanes.as_mut_ptr(), $all) };
+        lanes
+    }};
+}
+
 /// Adds each number to that of the same place.
 pub(crate) fn add(to: &mut [f32], x: &[f32]) {
     to.iter_mut().zip(x).for_each(|(to, x)| *to += x);
@@ -24,9 +72,9 @@ pub(crate) fn activate(activation: Activation, x: &mut [f32]) {
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
             match self.0 {
-                Activation::Relu => each(simd, self.1, |x| simd.max(x, simd.splat(0.0))),
-                Activation::Silu => each(simd, self.1, |x| silu(simd, x)),
-                Activation::Gelu => each(simd, self.1, |x| gelu(simd, x)),
+                Activation::Relu => each!(simd, self.1, |x| simd.max(x, simd.splat(0.0))),
+                Activation::Silu => each!(simd, self.1, |x| silu(simd, x)),
+                Activation::Gelu => each!(simd, self.1, |x| gelu(simd, x)),
             }
         }
     }
@@ -46,7 +94,7 @@ pub(crate) fn swiglu(x: &[f32], width: usize) -> Vec<f32> {
                 let begin = out.len();
                 out.extend_from_slice(&row[..half]);
                 let gate = &mut out[begin..];
-                each(simd, gate, |x| silu(simd, x));
+                each!(simd, gate, |x| silu(simd, x));
                 gate.iter_mut().zip(&row[half..]).for_each(|(gate, x)| *gate *= x);
             }
             out
@@ -70,21 +118,21 @@ pub(crate) fn softmax(x: &mut [f32], width: usize) {
 
 #[inline(always)]
 pub(super) fn softmax_row<S: Simd>(simd: S, row: &mut [f32]) {
-    let largest = fold(simd, row, f32::MIN, |a, b| simd.max(a, b));
+    let largest = fold!(simd, row, f32::MIN, |a, b| simd.max(a, b));
     let largest = simd.splat(largest.into_iter().fold(f32::MIN, f32::max));
-    each(simd, row, |x| exp(simd, simd.sub(x, largest)));
-    let sum: f32 = fold(simd, row, 0.0, |a, b| simd.add(a, b)).into_iter().sum();
+    each!(simd, row, |x| exp(simd, simd.sub(x, largest)));
+    let sum: f32 = fold!(simd, row, 0.0, |a, b| simd.add(a, b)).into_iter().sum();
     let factor = simd.splat(1.0 / sum);
-    each(simd, row, |x| simd.mul(x, factor));
+    each!(simd, row, |x| simd.mul(x, factor));
 }
 
 /// `x / sqrt(mean(x²) + ε)` of a row.
 #[inline(always)]
 fn divided_by_root<S: Simd>(simd: S, x: &mut [f32], epsilon: f32) {
     // Vectors of zeros do not add to a sum of squares.
-    let squares: f32 = fold_map(simd, x, 0.0, |sum, x| simd.fma(x, x, sum)).into_iter().sum();
+    let squares: f32 = fold!(simd, x, 0.0, |sum, x| simd.fma(x, x, sum)).into_iter().sum();
     let factor = simd.splat(1.0 / (squares / x.len() as f32 + epsilon).sqrt());
-    each(simd, x, |x| simd.mul(x, factor));
+    each!(simd, x, |x| simd.mul(x, factor));
 }
 
 /// Each row becomes `x / sqrt(mean(x²) + ε) · w`.
@@ -111,69 +159,15 @@ pub(crate) fn layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f
         #[inline(always)]
         fn run<S: Simd>(self, simd: S) {
             for row in self.0.chunks_exact_mut(self.1.len()) {
-                let sum: f32 = fold(simd, row, 0.0, |a, b| simd.add(a, b)).into_iter().sum();
+                let sum: f32 = fold!(simd, row, 0.0, |a, b| simd.add(a, b)).into_iter().sum();
                 let mean = simd.splat(sum / row.len() as f32);
-                each(simd, row, |x| simd.sub(x, mean));
+                each!(simd, row, |x| simd.sub(x, mean));
                 divided_by_root(simd, row, self.3);
                 row.iter_mut().zip(self.1.iter().zip(self.2)).for_each(|(x, (w, b))| *x = *x * w + b);
             }
         }
     }
     dispatch(Norm(x, weight, bias, epsilon));
-}
-
-/// Applies a function to vectors of a row, the last of which may be partly empty.
-#[inline(always)]
-fn each<S: Simd>(simd: S, x: &mut [f32], f: impl Fn(S::Vector) -> S::Vector) {
-    let mut chunks = x.chunks_exact_mut(S::LANES);
-    for chunk in &mut chunks {
-        // SAFETY: the chunk is a vector long.
-        unsafe { simd.store(chunk.as_mut_ptr(), f(simd.load(chunk.as_ptr()))) };
-    }
-    let rest = chunks.into_remainder();
-    if !rest.is_empty() {
-        let mut padded = [0.0; 16];
-        padded[..rest.len()].copy_from_slice(rest);
-        // SAFETY: no vector is longer than 16.
-        unsafe { simd.store(padded.as_mut_ptr(), f(simd.load(padded.as_ptr()))) };
-        rest.copy_from_slice(&padded[..rest.len()]);
-    }
-}
-
-/// Joins the vectors of a row to one, whose lanes are still to be joined; the row is filled up with `neutral`.
-#[inline(always)]
-fn fold<S: Simd>(
-    simd: S,
-    x: &[f32],
-    neutral: f32,
-    join: impl Fn(S::Vector, S::Vector) -> S::Vector,
-) -> [f32; 16] {
-    fold_map(simd, x, neutral, join)
-}
-
-/// As [`fold`], where what is joined is first changed by `join`.
-#[inline(always)]
-fn fold_map<S: Simd>(
-    simd: S,
-    x: &[f32],
-    neutral: f32,
-    join: impl Fn(S::Vector, S::Vector) -> S::Vector,
-) -> [f32; 16] {
-    let mut all = simd.splat(neutral);
-    let chunks = x.chunks_exact(S::LANES);
-    let mut padded = [neutral; 16];
-    padded[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-    for chunk in chunks {
-        // SAFETY: the chunk is a vector long.
-        all = join(all, unsafe { simd.load(chunk.as_ptr()) });
-    }
-    let mut lanes = [neutral; 16];
-    // SAFETY: no vector is longer than 16.
-    unsafe {
-        all = join(all, simd.load(padded.as_ptr()));
-        simd.store(lanes.as_mut_ptr(), all);
-    }
-    lanes
 }
 
 #[inline(always)]

@@ -284,7 +284,7 @@ impl Attention {
         let weight = by_head(checkpoint.tensor(&format!("{name}.wQKV.weight"), &[3 * d, d])?, d)?;
         let bias = by_head(checkpoint.tensor(&format!("{name}.wQKV.bias"), &[3 * d])?, 1)?;
         Ok(Self {
-            qkv: Linear::new(&weight, bias.flatten_all()?.to_vec1()?)?,
+            qkv: Linear::new(checkpoint, &weight, bias.flatten_all()?.to_vec1()?)?,
             output: Linear::load(checkpoint, &format!("{name}.wO"), d, d)?,
             heads,
         })
