@@ -51,6 +51,16 @@ impl Repository {
         &self.revision
     }
 
+    /// Its checkpoint in the [standard cache](Cache::standard); nothing is fetched.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Absent`], which names the command that brings it; [`OpenError::NoCache`].
+    pub fn find(&self) -> Result<Snapshot, OpenError> {
+        let cache = Cache::standard().ok_or_else(|| OpenError::NoCache(self.clone()))?;
+        cache.find(self).map_err(|absent| OpenError::Absent(Box::new(absent)))
+    }
+
     /// The folder that holds it, below a cache.
     fn folder(&self) -> String {
         format!("models--{}", self.id.replace('/', "--"))
@@ -238,12 +248,7 @@ impl Cache {
 pub(crate) fn folder(model: &Path) -> Result<PathBuf, OpenError> {
     let repository = || model.to_str()?.parse::<Repository>().ok();
     match if model.exists() { None } else { repository() } {
-        Some(repository) => match Cache::standard() {
-            Some(cache) => {
-                Ok(cache.find(&repository).map_err(|absent| OpenError::Absent(Box::new(absent)))?.folder)
-            }
-            None => Err(OpenError::NoCache(repository)),
-        },
+        Some(repository) => Ok(repository.find()?.folder),
         None => Ok(model.to_owned()),
     }
 }

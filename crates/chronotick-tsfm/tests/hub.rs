@@ -180,6 +180,23 @@ fn a_checkpoint_is_fetched_once_and_found_by_its_name() {
 }
 
 #[test]
+fn a_forecaster_opens_by_name() {
+    // The cache is the environment's, which no test can change for itself: it runs itself in another one.
+    if std::env::var_os("OPENS_BY_NAME").is_some() {
+        assert_eq!(Forecaster::open(ID).unwrap().family(), Family::ChronosBolt);
+        let absent = Forecaster::open("someone/other").unwrap_err().to_string();
+        assert!(absent.contains("`chronotick models pull someone/other` brings it"), "{absent}");
+        return;
+    }
+    let scene = Scene::sound();
+    scene.pull().unwrap();
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "a_forecaster_opens_by_name"]).env("OPENS_BY_NAME", "1");
+    let output = again.env("HF_HUB_CACHE", scene.folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn the_layout_is_the_one_that_other_programs_read() {
     let scene = Scene::sound();
     scene.pull().unwrap();

@@ -113,7 +113,7 @@ fn list(json: bool) -> Result<(), Failure> {
             known.family.to_string(),
             (f64::from(known.kilo_parameters) / 100.0).round() / 10.0,
             known.megabytes,
-            known.licence,
+            known.licence.unwrap_or("see card"),
             if here.is_empty() { "-".to_owned() } else { here.join(", ") },
         );
     }
@@ -187,9 +187,9 @@ fn show(model: &Reference, json: bool) -> Result<(), Failure> {
     let (folder, provenance) = match model {
         Reference::Folder(folder) => (Some(folder.clone()), json!({ "folder": folder })),
         Reference::Hub(repository) => {
-            let snapshot = cache()?.find(repository)?;
+            let snapshot = repository.find()?;
             let known = KNOWN.iter().find(|known| known.repository == repository.id());
-            let licence = known.map(|known| known.licence);
+            let licence = known.and_then(|known| known.licence);
             let origin = json!({ "repository": repository.id(), "revision": repository.revision(),
                                  "commit": snapshot.commit, "licence": licence, "folder": snapshot.folder });
             (Some(snapshot.folder), origin)
@@ -219,7 +219,7 @@ fn show(model: &Reference, json: bool) -> Result<(), Failure> {
     for (key, value) in provenance.as_object().into_iter().flatten() {
         match (key.as_str(), value.as_str()) {
             (_, Some(value)) => line(key, value),
-            ("licence", None) => line(key, "not known here; see its page on the hub"),
+            ("licence", None) => line(key, "see its card on the hub"),
             _ => {}
         }
     }

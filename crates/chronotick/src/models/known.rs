@@ -15,8 +15,8 @@ pub struct Known {
     pub kilo_parameters: u32,
     /// What has to be fetched, in millions of bytes.
     pub megabytes: u32,
-    /// Its licence, as its publisher gives it (SPDX).
-    pub licence: &'static str,
+    /// Its licence (SPDX), where its publisher has always given the same one.
+    pub licence: Option<&'static str>,
 }
 
 /// The first is the default. Sizes and licences are those of the publishers' model cards.
@@ -26,22 +26,26 @@ pub const KNOWN: &[Known] = &[
     known("amazon/chronos-bolt-small", Family::ChronosBolt, 47_700, 191),
     known("amazon/chronos-bolt-base", Family::ChronosBolt, 205_000, 821),
     known("amazon/chronos-2", Family::Chronos2, 119_500, 478),
-    known("autogluon/chronos-2-small", Family::Chronos2, 28_000, 112),
+    known("autogluon/chronos-2-small", Family::Chronos2, 28_000, 112).see_card(),
     known("google/timesfm-2.5-200m-pytorch", Family::TimesFm25, 231_000, 925).named("timesfm"),
     known("google/timesfm-2.0-500m-pytorch", Family::TimesFm20, 500_000, 2_000),
     known("ibm-granite/granite-timeseries-ttm-r2", Family::Ttm, 805, 3).named("ttm"),
-    known("ibm-granite/granite-timeseries-ttm-r1", Family::Ttm, 805, 3),
+    known("ibm-granite/granite-timeseries-ttm-r1", Family::Ttm, 805, 3).see_card(),
     known("Datadog/Toto-Open-Base-1.0", Family::Toto, 151_306, 605).named("toto"),
     known("Maple728/TimeMoE-50M", Family::TimeMoe, 113_352, 227).named("time_moe"),
     known("Maple728/TimeMoE-200M", Family::TimeMoe, 453_197, 906),
 ];
 
 const fn known(repository: &'static str, family: Family, kilo_parameters: u32, megabytes: u32) -> Known {
-    Known { name: None, repository, family, kilo_parameters, megabytes, licence: "Apache-2.0" }
+    Known { name: None, repository, family, kilo_parameters, megabytes, licence: Some("Apache-2.0") }
 }
 
 impl Known {
     const fn named(self, name: &'static str) -> Known {
         Known { name: Some(name), ..self }
+    }
+
+    const fn see_card(self) -> Known {
+        Known { licence: None, ..self }
     }
 }

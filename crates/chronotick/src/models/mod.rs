@@ -12,7 +12,6 @@ pub use endpoint::{Address, BadAddress, Endpoint, EndpointError, PATIENCE, Probl
 pub use known::{KNOWN, Known};
 pub use reference::Reference;
 
-use chronotick_tsfm::hub::Cache;
 use chronotick_tsfm::{Abilities, Forecast, ForecastError, Forecaster, OpenError, Task};
 
 /// An opened model. It is immutable and can be shared between threads.
@@ -38,10 +37,7 @@ impl Model {
             }
             Reference::Folder(folder) => Ok(Model::Local(Box::new(Forecaster::open(folder)?))),
             Reference::Hub(repository) => {
-                let cache = Cache::standard().ok_or_else(|| OpenError::NoCache(repository.clone()))?;
-                let snapshot =
-                    cache.find(repository).map_err(|absent| OpenError::Absent(Box::new(absent)))?;
-                Ok(Model::Local(Box::new(Forecaster::open(&snapshot.folder)?)))
+                Ok(Model::Local(Box::new(Forecaster::open(&repository.find()?.folder)?)))
             }
             Reference::Endpoint(address) => Ok(Model::Endpoint(Box::new(Endpoint::open(address)?))),
         }

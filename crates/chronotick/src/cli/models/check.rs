@@ -48,7 +48,7 @@ fn judge(model: &str) -> Result<Judged, Failure> {
             let family = endpoint.name().to_owned();
             return Ok(Judged { family, cases: put_to_the_test(Model::Endpoint(Box::new(endpoint))) });
         }
-        Reference::Hub(repository) => super::cache()?.find(&repository)?.folder,
+        Reference::Hub(repository) => repository.find()?.folder,
         Reference::Folder(folder) => folder,
     };
     let report = check::run(&folder)?;
