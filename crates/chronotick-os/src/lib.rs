@@ -5,6 +5,8 @@
 //! * [`wait`] and [`Waker`]: `poll(2)` over many sockets, and waking it from another thread.
 //! * [`Watch`]: notices suspend, a jump of the raw clock, migration, and steps of the system clock.
 //! * [`random_u64`] draws nonces.
+//! * [`Sensors`]: load, temperature and the like, which may move an oscillator's frequency.
+//! * [`yield_to_others`]: the lowest priority, for a thread that may wait.
 //! * [`raw_now`] and [`ClockPair`] are those of `chronotick-clock`.
 //!
 //! | | Linux | elsewhere |
@@ -12,19 +14,24 @@
 //! | packet stamps | `SO_TIMESTAMPING`, else `SO_TIMESTAMPNS`, else read around the system call | read around the system call |
 //! | suspend | boot time against monotonic time | the raw clock runs through it: nothing to notice |
 //! | steps of the system clock | exact: real time against boot time | above 1 ms and 500 ppm: real time against the raw clock |
+//! | conditions | files below `/proc` and `/sys` | none |
 //! | migration | boot id, clock source, vmclock | not noticed |
 //!
 //! Everything goes through the C library, so that a simulator can stand in for the kernel.
 
 mod disruption;
+mod priority;
 mod random;
+mod sensors;
 mod socket;
 mod stamping;
 mod wait;
 
 pub use chronotick_clock::{ClockPair, raw_now};
 pub use disruption::Watch;
+pub use priority::yield_to_others;
 pub use random::random_u64;
+pub use sensors::Sensors;
 pub use socket::TimestampedSocket;
 pub use stamping::Stamping;
 pub use wait::{Waker, wait};

@@ -2,7 +2,8 @@
 //! Nothing here waits for a measurement.
 
 use crate::snapshot::Snapshot;
-use chronotick_clock::{Clock, OpenError, page_path};
+use chronotick_clock::{Clock, OpenError, Reason, State, page_path};
+use chronotick_core::Basis;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -36,6 +37,22 @@ impl Door {
     /// Whether the engine runs in this very process.
     pub fn is_within(&self) -> bool {
         self.within.is_some()
+    }
+
+    /// What the answer of a reading is made of; `known` is whether there is any.
+    pub fn basis(&self, state: State, reason: Reason, known: bool) -> Basis {
+        let left = matches!(reason, Reason::PublisherDead | Reason::PublisherSilent | Reason::Stopped);
+        let told = || Some(self.snapshot().ok()?.source.clone());
+        match (known, left, state) {
+            (false, ..) => Basis::System,
+            (true, true, _) => Basis::Holdover,
+            _ => told().and_then(|name| Basis::named(&name)).filter(|b| *b != Basis::System).unwrap_or(
+                match state {
+                    State::Holdover => Basis::Holdover,
+                    _ => Basis::Bank,
+                },
+            ),
+        }
     }
 
     /// The newest snapshot. It may be old: see [`Snapshot::age`].

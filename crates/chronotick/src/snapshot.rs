@@ -32,12 +32,16 @@ pub struct Snapshot {
     pub state: String,
     /// Why the state is what it is.
     pub reason: String,
+    /// What corrected time is made of: `ntp`, `bank`, `short_term`, `long_term`, `fusion`, `holdover` or `system`.
+    pub source: String,
     /// Corrected time against the system clock, with its uncertainties; absent before the first measurement.
     pub clock: Option<ClockView>,
     /// What was sent and received.
     pub traffic: Traffic,
     /// Every server address in use.
     pub sources: Vec<SourceView>,
+    /// Everyone who forecasts beside the filter bank.
+    pub models: Vec<ModelView>,
     /// Configured names that do not resolve, with the resolver's reason.
     pub unresolved: Vec<String>,
     /// The newest events, oldest first.
@@ -133,6 +137,60 @@ pub struct SourceView {
     pub path: Option<PathView>,
     /// Where true time can be according to this source alone, relative to corrected time.
     pub bound: Option<BoundView>,
+}
+
+/// Who forecasts beside the filter bank, and how that turned out.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct ModelView {
+    /// `short_term`, `long_term`, or `environment`: the regression on the machine's conditions.
+    pub member: String,
+    /// The model as configured; empty for the regression.
+    pub model: String,
+    /// Its family, or what an endpoint calls itself, once it is open.
+    pub family: Option<String>,
+    /// `off`, `opening`, `ready`, `missing`, `failing` or `broken`.
+    pub state: String,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+    /// Why its weight is what it is.
+    pub standing: String,
+    /// Its share in corrected time now, 0–1.
+    pub weight: f64,
+    /// What that changes in corrected time now.
+    pub correction_ns: i64,
+    /// Seconds since it last answered.
+    pub last_inference_seconds: Option<f64>,
+    /// How long that answer took.
+    pub inference_ms: Option<f64>,
+    /// Since when it has owed an answer, in seconds.
+    pub busy_seconds: Option<f64>,
+    /// Questions asked.
+    pub asked: u64,
+    /// Forecasts that came back.
+    pub answered: u64,
+    /// Those of them that came too late to be of use.
+    pub late: u64,
+    /// Times at which the newest forecast still held, because nothing had been measured since.
+    pub cached: u64,
+    /// Times at which a forecast was put off to keep to the share of the processor.
+    pub put_off: u64,
+    /// How good it is at each horizon that has been judged.
+    pub horizons: Vec<HorizonView>,
+}
+
+/// How good a forecaster is at one horizon.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct HorizonView {
+    /// Age of the newest measurement.
+    pub horizon_seconds: f64,
+    /// Its share at that age, 0–1, were it alone.
+    pub weight: f64,
+    /// The share of the bank's mean square error that its forecasts lacked; negative if they were worse.
+    pub skill: f64,
+    /// Root mean square of what its forecasts and the judging measurements differed.
+    pub error_ns: i64,
+    /// How many stretches of time were judged.
+    pub stretches: usize,
 }
 
 /// What the estimator learned of the path to a source.

@@ -1,8 +1,8 @@
 //! The configuration from outside: layers, findings, hostile files, and files of the original ChronoTick.
 
 use chronotick::config::{
-    Config, Device, Finding, Invalid, Loaded, LogLevel, ModelName, Origin, Overrides, Problem, default_file,
-    search_paths,
+    Config, Device, Family, Finding, Invalid, Loaded, LogLevel, ModelName, Origin, Overrides, Preset,
+    Problem, default_file, search_paths,
 };
 use chronotick_clock::Span;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,10 @@ fn flag_beats_environment_beats_file_beats_default() {
     let loaded = load_with(text, &variables, overrides).expect("is valid");
     let config = &loaded.config;
     assert_eq!((config.short_term.device, config.long_term.device), (Device::Mps, Device::Mps));
-    assert_eq!((config.short_term.model_name, config.log_level), (ModelName::Toto, LogLevel::Debug));
+    assert_eq!(
+        (config.short_term.model_name.clone(), config.log_level),
+        (ModelName::Family(Family::Toto), LogLevel::Debug)
+    );
     let origin = |key| loaded.settings().find(|s| s.key == key).expect("exists").origin.to_string();
     assert_eq!(origin("short_term.device"), "--device");
     assert_eq!(origin("long_term.model_name"), "CHRONOTICK_MODEL");
@@ -102,7 +105,8 @@ fn servers_come_from_the_environment_too() {
         bad.to_string().split_once(": ").expect("has an origin"),
         (
             "CHRONOTICK_MODEL",
-            "short_term.model_name is \"cronos\", but must be one of chronos, timesfm, ttm, toto, time_moe; \
+            "short_term.model_name is \"cronos\", but must be one of chronos, timesfm, ttm, toto, time_moe, \
+             or a place with a slash in it; \
              did you mean \"chronos\"?"
         )
     );
@@ -189,7 +193,10 @@ fn every_key_of_the_past_loads_with_a_note_of_what_replaces_it() {
     assert_eq!(config.ntp.servers[2].to_string(), "[fd00::1]:8128");
     assert_eq!(config.ntp.max_acceptable_uncertainty, Span::from_millis(100));
     assert_eq!(config.timing.max_interval, Span::from_secs(3600));
-    assert_eq!((config.short_term.model_name, config.short_term.enabled), (ModelName::TimesFm, true));
+    assert_eq!(
+        (config.short_term.model_name.clone(), config.short_term.enabled),
+        (ModelName::Family(Family::TimesFm), true)
+    );
     assert_eq!((config.long_term.device, config.long_term.enabled), (Device::Cuda, true));
     let of_the_past = |p: &Problem| matches!(p, Problem::Obsolete(_) | Problem::ObsoleteValue { .. });
     for warning in &loaded.warnings {
@@ -206,7 +213,8 @@ fn every_key_of_the_past_loads_with_a_note_of_what_replaces_it() {
         "fusion.method",
         "fusion.fallback_weights",
         "preprocessing",
-        "covariates",
+        "covariates.variables",
+        "covariates.future_variables",
         "performance",
         "monitoring",
         "logging.log_predictions",
@@ -221,7 +229,10 @@ fn files_without_measurements_load_too() {
     let config = &loaded.config;
     assert_eq!(config.ntp, Config::default().ntp);
     assert_eq!((config.short_term.device, config.long_term.device), (Device::Cuda, Device::Mps));
-    assert_eq!((config.long_term.model_name, config.log_level), (ModelName::TimeMoe, LogLevel::Debug));
+    assert_eq!(
+        (config.long_term.model_name.clone(), config.log_level),
+        (ModelName::Family(Family::TimeMoe), LogLevel::Debug)
+    );
     assert!(!config.fusion.enabled);
     assert_eq!(loaded.warnings.len(), 1);
 }
@@ -348,5 +359,55 @@ mod any_text {
             let config = loaded.expect("is in range").config;
             prop_assert_eq!(config.ntp.timeout.as_nanos(), nanos);
         }
+    }
+}
+
+#[test]
+fn a_preset_is_below_everything_that_is_set() {
+    let text = "preset: gpu_only_timesfm\nlong_term: {model_name: ttm}\n";
+    let loaded = load(text).expect("is valid");
+    let models = |loaded: &Loaded| {
+        let Config { short_term, long_term, .. } = &loaded.config;
+        [short_term, long_term].map(|m| (m.model_name.to_string(), m.device))
+    };
+    assert_eq!(models(&loaded), [("timesfm".into(), Device::Cuda), ("ttm".into(), Device::Cuda)]);
+    let origin = |key: &str| loaded.settings().find(|s| s.key == key).expect("a setting").origin.to_string();
+    assert_eq!(origin("short_term.model_name"), "preset gpu_only_timesfm");
+    assert!(origin("long_term.model_name").ends_with(":2"));
+
+    let variables = [("CHRONOTICK_PRESET", "hybrid_chronos_ttm"), ("CHRONOTICK_DEVICE", "mps")];
+    let loaded = load_with("preset: minimal\n", &variables, Overrides::default()).expect("is valid");
+    assert_eq!(models(&loaded), [("chronos".into(), Device::Mps), ("ttm".into(), Device::Mps)]);
+    let overrides = Overrides { preset: Some("minimal".into()), ..Overrides::default() };
+    let loaded = load_with("", &variables, overrides).expect("is valid");
+    let Config { short_term, long_term, covariates, preset, .. } = loaded.config;
+    assert!(!short_term.enabled && !long_term.enabled && !covariates);
+    assert_eq!(preset, Preset::Minimal);
+}
+
+#[test]
+fn every_preset_is_valid_and_a_wrong_one_is_refused() {
+    let full = load("preset: multi_device_full\n").expect("is valid").config;
+    assert_eq!(full.long_term.model_name, ModelName::Reference("amazon/chronos-2".into()));
+    assert_eq!(load("preset: cpu_only_chronos\n").expect("is valid").config, Config { ..usual() });
+    assert_eq!(
+        errors("preset: hybrid\n"),
+        ["1: preset is \"hybrid\", but must be one of minimal, cpu_only_chronos, gpu_only_timesfm, \
+             hybrid_chronos_ttm, multi_device_full; did you mean \"hybrid_chronos_ttm\"?"]
+    );
+}
+
+/// What holds where nothing is set, in the environment of these tests.
+fn usual() -> Config {
+    load("").expect("is valid").config
+}
+
+#[test]
+fn a_model_may_be_a_place() {
+    for place in
+        ["/opt/models/mine", "./mine", "amazon/chronos-bolt-mini@main", "http://127.0.0.1:8000/forecast"]
+    {
+        let config = load(format!("short_term: {{model_name: '{place}'}}\n")).expect("is valid").config;
+        assert_eq!(config.short_term.model_name.clone(), ModelName::Reference(place.into()));
     }
 }

@@ -27,6 +27,17 @@ impl Daemon {
         Daemon { child, dirs }
     }
 
+    /// Starts one with flags of its own.
+    #[cfg(feature = "models")]
+    fn start_with(servers: &[SocketAddr], flags: &[&str]) -> Daemon {
+        let dirs = tempfile::tempdir().unwrap();
+        let list: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let mut command = command(&dirs, &[&["run"], flags].concat());
+        command.env("CHRONOTICK_NTP_SERVERS", list.join(","));
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Daemon { child, dirs }
+    }
+
     fn spawn(dirs: &TempDir, servers: &[SocketAddr]) -> Child {
         let list: Vec<String> = servers.iter().map(ToString::to_string).collect();
         let mut command = command(dirs, &["run"]);
@@ -59,7 +70,7 @@ impl Daemon {
     }
 
     fn wait_for_state(&self, state: &str) -> Value {
-        self.wait_for(state, |now| now["state"] == state && now["source"] == "daemon")
+        self.wait_for(state, |now| now["state"] == state && now["answered_by"] == "daemon")
     }
 
     fn signal(&self, signal: &str) {
@@ -269,6 +280,41 @@ fn garbage_is_counted_and_changes_nothing() {
     assert!(rubbish["trouble"].is_string(), "{status}");
 }
 
+#[cfg(feature = "models")]
+const CHECKPOINT: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../chronotick-tsfm/tests/fixtures/chronos-bolt");
+
+#[cfg(feature = "models")]
+#[test]
+fn a_model_forecasts_beside_the_bank_and_a_missing_one_is_named() {
+    let Some(server) = Chronyd::start("local stratum 1") else { return };
+    let daemon = Daemon::start_with(&[server.address()], &["--model", CHECKPOINT]);
+    daemon.wait_for_state("synced");
+    daemon.wait_for("with a forecast", |now| {
+        let status = daemon.json(&["status", "--json"]);
+        let short = &status["models"][0];
+        now["state"] == "synced" && short["state"] == "ready" && short["answered"].as_u64() > Some(1)
+    });
+    let status = daemon.json(&["status", "--json"]);
+    let names: Vec<&str> = (0..3).map(|i| status["models"][i]["member"].as_str().unwrap()).collect();
+    assert_eq!(names, ["short_term", "long_term", "environment"]);
+    let short = &status["models"][0];
+    assert_eq!((&short["model"], &short["family"]), (&CHECKPOINT.into(), &"Chronos-Bolt".into()));
+    assert_eq!((&short["weight"], &short["late"]), (&0.0.into(), &0.into()), "{short}");
+    assert!(short["inference_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{short}");
+    assert!(["ntp", "bank"].contains(&status["source"].as_str().unwrap()), "{status}");
+    assert_truth_inside(&daemon);
+    let explained = daemon.ask(&["explain"]);
+    assert!(String::from_utf8_lossy(&explained.stdout).contains("short_term"), "{explained:?}");
+
+    let daemon = Daemon::start_with(&[server.address()], &["--model", "/nowhere/model"]);
+    let now = daemon.wait_for_state("synced");
+    assert!(["ntp", "bank"].contains(&now["source"].as_str().unwrap()), "{now}");
+    let status = daemon.json(&["status", "--json"]);
+    assert_eq!(status["models"][0]["state"], "missing");
+    assert!(status["models"][0]["reason"].as_str().unwrap().contains("/nowhere/model"), "{status}");
+}
+
 #[test]
 fn a_stopped_daemon_leaves_what_it_learned_and_says_that_it_is_gone() {
     let Some(server) = Chronyd::start("local stratum 1") else { return };
@@ -290,7 +336,7 @@ fn without_a_daemon_now_measures_once_and_says_so() {
     let output = command(&dirs, &["now", "--json", "--ntp-servers", &servers]).output().unwrap();
     let now: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     assert_eq!(
-        (now["state"].as_str(), now["source"].as_str()),
+        (now["state"].as_str(), now["answered_by"].as_str()),
         (Some("synced"), Some("measured once")),
         "{now}"
     );

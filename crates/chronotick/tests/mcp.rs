@@ -83,6 +83,8 @@ fn snapshot() -> Snapshot {
         reason: String::new(),
         clock: None,
         traffic: Traffic { polls: 200, answers: 198, trusted: 190, published: 1523, ..Traffic::default() },
+        source: "bank".into(),
+        models: Vec::new(),
         sources: vec![source("trusted", None), source("falseticker", None)],
         unresolved: vec![],
         events: vec![EventView { time: String::new(), text: String::new() }],

@@ -82,6 +82,14 @@ impl Basis {
     }
 }
 
+impl Basis {
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Basis> {
+        use Basis::{Bank, Fusion, Holdover, LongTerm, Ntp, ShortTerm, System};
+        [System, Ntp, Bank, ShortTerm, LongTerm, Fusion, Holdover].into_iter().find(|b| b.name() == name)
+    }
+}
+
 impl fmt::Display for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

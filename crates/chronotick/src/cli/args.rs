@@ -26,11 +26,16 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "LIST")]
     pub ntp_servers: Option<String>,
 
+    /// What the models' settings are where they are not set: minimal, cpu_only_chronos, gpu_only_timesfm,
+    /// hybrid_chronos_ttm or multi_device_full.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub preset: Option<String>,
+
     /// Length of the warm-up in seconds.
     #[arg(long, global = true, value_name = "SECONDS")]
     pub warmup: Option<String>,
 
-    /// Forecasting model.
+    /// Forecasting model for both terms: chronos, timesfm, ttm, toto, time_moe, a folder, OWNER/NAME, or an address.
     #[arg(long, global = true, value_name = "NAME")]
     pub model: Option<String>,
 
@@ -284,6 +289,7 @@ impl From<&Arguments> for crate::config::Overrides {
     fn from(arguments: &Arguments) -> Self {
         Self {
             ntp_servers: arguments.ntp_servers.clone(),
+            preset: arguments.preset.clone(),
             warmup: arguments.warmup.clone(),
             model: arguments.model.clone(),
             device: arguments.device.clone(),

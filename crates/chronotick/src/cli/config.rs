@@ -109,7 +109,8 @@ fn refusal(Invalid { errors, warnings }: &Invalid) -> String {
 /// What holds for this version whatever is set.
 fn notes(loaded: &Loaded) -> impl Iterator<Item = &'static str> {
     let Config { short_term, long_term, .. } = &loaded.config;
-    (short_term.enabled || long_term.enabled).then_some(NO_MODELS).into_iter()
+    let asked = short_term.enabled || long_term.enabled;
+    (asked && cfg!(not(feature = "models"))).then_some(NO_MODELS).into_iter()
 }
 
 /// Warnings and notes, one on a line.
@@ -152,6 +153,7 @@ fn findings(findings: &[Finding]) -> Value {
 fn origin(origin: &Origin) -> Value {
     match origin {
         Origin::Default => json!({ "from": "default" }),
+        Origin::Preset(name) => json!({ "from": "preset", "name": name }),
         Origin::File { path, line } => json!({ "from": "file", "path": path, "line": line }),
         Origin::Environment(name) => json!({ "from": "environment", "name": name }),
         Origin::Flag(name) => json!({ "from": "flag", "name": name }),
@@ -191,6 +193,11 @@ mod tests {
         }
     }
 
+    /// What is said beside everything else.
+    fn note() -> String {
+        if cfg!(feature = "models") { String::new() } else { format!("note: {NO_MODELS}\n") }
+    }
+
     #[test]
     fn what_init_writes_is_found_and_valid_and_not_overwritten() {
         let home = Home::new("init");
@@ -200,7 +207,7 @@ mod tests {
 
         let checked = check(&Overrides::default(), &home.environment(), None);
         assert_eq!(checked.exit, 0);
-        assert_eq!(checked.stdout, format!("note: {NO_MODELS}\n{} is valid\n", path.display()));
+        assert_eq!(checked.stdout, format!("{}{} is valid\n", note(), path.display()));
 
         fs::write(&path, "logging: {level: debug}").expect("can be written");
         let refused = init(&home.environment(), None, false);
@@ -252,7 +259,7 @@ mod tests {
             "pool.ntp.org, time.cloudflare.com, time.nist.gov default"
         );
         assert_eq!(line("state_dir"), format!("{}/.local/state/chronotick HOME", home.0.display()));
-        assert_eq!(shown.stderr, format!("note: {NO_MODELS}\n"));
+        assert_eq!(shown.stderr, note());
     }
 
     #[test]
@@ -266,7 +273,7 @@ mod tests {
         assert_eq!((&level["origin"]["from"], &level["origin"]["line"]), (&json!("file"), &json!(2)));
         assert_eq!(object["settings"]["clock_measurement.ntp.timeout_seconds"]["value"], 2.0);
         assert_eq!(object["warnings"][0]["key"], "clock");
-        assert_eq!(object["notes"][0], NO_MODELS);
+        assert_eq!(object["notes"].as_array().is_some_and(Vec::is_empty), cfg!(feature = "models"));
 
         let path = home.file("x: 1\n");
         let refused = show(&Overrides::default(), &home.environment(), Some(&path), true);

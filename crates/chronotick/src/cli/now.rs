@@ -6,7 +6,7 @@ use crate::config::LogLevel;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
 use crate::utc::rfc3339;
-use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Reason, Span, State};
+use chronotick_clock::{ClockPair, OpenError, Reading, Reason, Span, State};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) fn execute(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
     match Door::open(runtime_dir(arguments).as_deref()) {
-        Ok(door) if door.clock.now().reason != Reason::Stopped => answer(&door.clock, options, "daemon"),
+        Ok(door) if door.clock.now().reason != Reason::Stopped => answer(&door, options, "daemon"),
         Ok(_) | Err(OpenError::Missing { .. }) => {
             eprintln!("chronotick: no daemon is running: measuring once (start one with `chronotick run`)");
             measure_once(arguments, options)
@@ -27,7 +27,9 @@ pub(super) fn execute(arguments: &Arguments, options: &Now) -> Result<ExitCode, 
 
 /// A short-lived daemon of our own, with a page in memory and no memory of the past.
 fn measure_once(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
-    let config = load(arguments)?;
+    let mut config = load(arguments)?;
+    // Nothing could be proven within a moment.
+    config.fusion.enabled = false;
     logging::start(LogLevel::Warning);
     let (outlets, door) = Outlets::within()?;
     let clock = &door.clock;
@@ -38,13 +40,14 @@ fn measure_once(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failur
     while clock.now().state != State::Synced && begun.elapsed() < PATIENCE && !measuring.is_finished() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let exit = answer(clock, options, "measured once");
+    let exit = answer(&door, options, "measured once");
     stop.ask();
     measuring.join().map_err(|_| "the measurement failed")??;
     exit
 }
 
-fn answer(clock: &Clock, options: &Now, source: &str) -> Result<ExitCode, Failure> {
+fn answer(door: &Door, options: &Now, answered_by: &str) -> Result<ExitCode, Failure> {
+    let clock = &door.clock;
     let pair = ClockPair::now();
     let present = clock.now_checked();
     let then = pair.raw + Span::from_secs_f64(options.future);
@@ -68,7 +71,8 @@ fn answer(clock: &Clock, options: &Now, source: &str) -> Result<ExitCode, Failur
             "future_seconds": options.future,
             "state": reading.state.name(),
             "reason": reading.reason.to_string(),
-            "source": source,
+            "source": door.basis(reading.state, reading.reason, known).name(),
+            "answered_by": answered_by,
         });
         say(&format!("{object}\n"))?;
     } else {

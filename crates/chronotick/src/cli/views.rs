@@ -1,7 +1,7 @@
 //! The views for people: status, sources, tracking and explain, as text made of a snapshot. Where a view follows
 //! chrony's (`sources`, `tracking`) it has chrony's columns and chrony's signs, and converts them here and nowhere else.
 
-use crate::snapshot::{BoundView, EdgeView, Snapshot, SourceView, Traffic};
+use crate::snapshot::{BoundView, EdgeView, HorizonView, ModelView, Snapshot, SourceView, Traffic};
 use chronotick_clock::{Reading, Span};
 use std::fmt::Write;
 
@@ -10,6 +10,7 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: String| writeln!(out, "{name:<15} {text}").expect("a String takes all");
     line("State", format!("{}: {}", reading.state, reading.reason));
+    line("Source", snapshot.source.clone());
     line("Time (UTC)", crate::utc::rfc3339(reading.estimate));
     line("Bound", format!("-{} +{}", reading.estimate - reading.earliest, reading.latest - reading.estimate));
     line("95 % interval", format!("±{}", reading.interval(0.95)));
@@ -31,6 +32,9 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     line("Sources", format!("{trusted} of {} trusted", snapshot.sources.len()));
     for name in &snapshot.unresolved {
         line("", format!("not resolved: {name}"));
+    }
+    for model in &snapshot.models {
+        line(if model.member == "short_term" { "Models" } else { "" }, in_short(model));
     }
     line("Answers", format!("{} of {} polls", snapshot.traffic.answers, snapshot.traffic.polls));
     let Traffic { compared, worse, .. } = snapshot.traffic;
@@ -216,6 +220,58 @@ pub(super) fn explain(snapshot: &Snapshot, reading: &Reading) -> String {
         let _ = writeln!(
             out,
             "  4 x {sigma:.3} ppm of the estimated rate, the rest for what the oscillator may wander."
+        );
+    }
+    let _ = writeln!(
+        out,
+        "\nSource of corrected time: {}. Forecasts beside the bank, by what later measurements made of them:",
+        snapshot.source
+    );
+    snapshot.models.iter().for_each(|model| out.push_str(&at_length(model)));
+    out
+}
+
+/// One line on who forecasts beside the bank.
+fn in_short(model: &ModelView) -> String {
+    let ModelView { member, weight, standing, state, .. } = model;
+    let name = match (model.model.as_str(), &model.family) {
+        ("", _) => String::new(),
+        (model, Some(family)) => format!(" {model} ({family})"),
+        (model, None) => format!(" {model}"),
+    };
+    let why = match &model.reason {
+        Some(reason) => format!("{state}: {reason}"),
+        None if state == "ready" => standing.clone(),
+        None => state.clone(),
+    };
+    let last =
+        model.last_inference_seconds.map_or(String::new(), |s| format!(", last inference {s:.0} s ago"));
+    format!("{member}{name}: weight {weight:.2}{last}; {why}")
+}
+
+/// Everything on who forecasts beside the bank.
+fn at_length(model: &ModelView) -> String {
+    let mut out = format!("\n{}\n", in_short(model));
+    let ModelView { asked, answered, late, cached, put_off, .. } = model;
+    if *asked > 0 {
+        let took = model.inference_ms.map_or(String::new(), |ms| format!(", the newest took {ms:.1} ms"));
+        let _ = writeln!(
+            out,
+            "  asked {asked} times, answered {answered}{took}; {late} too late, {cached} still held, {put_off} put off"
+        );
+    }
+    if let Some(busy) = model.busy_seconds {
+        let _ = writeln!(out, "  has owed an answer for {busy:.1} s");
+    }
+    if model.correction_ns != 0 {
+        let _ = writeln!(out, "  changes corrected time by {} now", signed(model.correction_ns));
+    }
+    for h in &model.horizons {
+        let HorizonView { horizon_seconds, weight, skill, error_ns, stretches } = h;
+        let error = short(*error_ns);
+        let _ = writeln!(
+            out,
+            "  {horizon_seconds:>5.0} s: weight {weight:.2}, skill {skill:+.3}, rms {error} against {stretches} stretches of measurements"
         );
     }
     out

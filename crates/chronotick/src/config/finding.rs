@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub enum Origin {
     /// Nowhere: it is built in, or follows from the system's usual directories.
     Default,
+    /// In the preset of this name.
+    Preset(&'static str),
     /// In a configuration file.
     File {
         /// The file.
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            Origin::Preset(name) => write!(f, "preset {name}"),
             Origin::File { path, line: 0 } => write!(f, "{}", path.display()),
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment(name) | Origin::Flag(name) => f.write_str(name),

@@ -1,7 +1,8 @@
 //! How defaults, file, environment and flags become one configuration that remembers where each value is from.
 
 use super::finding::{Fault, Finding, Invalid, Origin, Problem};
-use super::read::{closest, excerpt, in_seconds, wrong_kind};
+use super::preset::Preset;
+use super::read::{Word as _, closest, excerpt, in_seconds, word, wrong_kind};
 use super::settings::{self, Setting};
 use super::yaml::{self, Content, Node};
 use super::{Config, leap, obsolete};
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Overrides {
     /// `--ntp-servers`: separated by commas.
     pub ntp_servers: Option<String>,
+    /// `--preset`.
+    pub preset: Option<String>,
     /// `--warmup`: in seconds.
     pub warmup: Option<String>,
     /// `--model`: of both terms.
@@ -64,12 +67,12 @@ impl Loaded {
 }
 
 impl Config {
-    /// Puts the configuration together: flags over environment over file over defaults.
+    /// Puts the configuration together: flags over environment over file over preset over defaults.
     ///
     /// The file is the one that is given, or that `CHRONOTICK_CONFIG` names, or the first of [`search_paths`] that
     /// exists; that there is none is fine. A variable that is empty counts as not set. The variables are
-    /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_WARMUP` (seconds), `CHRONOTICK_MODEL`,
-    /// `CHRONOTICK_DEVICE`, `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_RUNTIME_DIR` and `CHRONOTICK_STATE_DIR`; the
+    /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_PRESET`, `CHRONOTICK_WARMUP` (seconds),
+    /// `CHRONOTICK_MODEL`, `CHRONOTICK_DEVICE`, `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_RUNTIME_DIR` and `CHRONOTICK_STATE_DIR`; the
     /// default of the state directory follows systemd's and the XDG specification's variables, that of the runtime
     /// directory is [`chronotick_clock::runtime_dir`].
     ///
@@ -86,8 +89,11 @@ impl Config {
         draft.usual_state_dir(&variable);
         let named = file.map(Path::to_owned).or_else(|| variable("CHRONOTICK_CONFIG").map(PathBuf::from));
         let found = named.or_else(|| search_paths(&variable).into_iter().find(|path| path.exists()));
-        if let Some(path) = found {
-            draft.take_file(path);
+        let root = found.and_then(|path| draft.read_file(path));
+        let said = overrides.preset.clone().or_else(|| variable("CHRONOTICK_PRESET"));
+        draft.take_preset(said.as_deref(), root.as_ref());
+        if let Some(root) = &root {
+            draft.take_section("", root);
         }
         draft.take_outside(|outside| {
             variable(outside.environment).map(|text| (text, Origin::Environment(outside.environment)))
@@ -172,13 +178,37 @@ impl Draft {
         pairs.find(|(setting, _)| setting.key == key).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
-    fn take_file(&mut self, path: PathBuf) {
+    fn read_file(&mut self, path: PathBuf) -> Option<Node> {
         self.file = Some(path.clone());
         match read_text(&path).and_then(|text| yaml::parse(&text)) {
-            Err(fault) => self.blame("", fault),
+            Err(fault) => {
+                self.blame("", fault);
+                None
+            }
             Ok((root, faults)) => {
                 faults.into_iter().for_each(|fault| self.blame("", fault));
-                self.take_section("", &root);
+                Some(root)
+            }
+        }
+    }
+
+    /// Takes the values of the preset that flag or variable name, or else the file. A name that is none is reported
+    /// where it stands, with the other settings.
+    fn take_preset(&mut self, outside: Option<&str>, file: Option<&Node>) {
+        let entries = match file.map(|root| &root.content) {
+            Some(Content::Map(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        let in_file = entries.iter().find(|(name, ..)| name == settings::PRESET_KEY).map(|(.., node)| node);
+        let named = match outside {
+            Some(text) => word(&Node::text(text)),
+            None => in_file.map_or(Ok(self.config.preset), word::<Preset>),
+        };
+        let Ok(preset) = named else { return };
+        for &(key, value) in preset.settings() {
+            let Some(setting) = settings::all().find(|setting| setting.key == key) else { continue };
+            if (setting.set)(&mut self.config, &Node::text(value)).is_ok() {
+                self.set_origin(key, Origin::Preset(preset.word()));
             }
         }
     }
@@ -266,11 +296,12 @@ impl Draft {
                 problem: Problem::MixedLeaps(groups),
             });
         }
-        for (section, model) in [("short_term", self.config.short_term), ("long_term", self.config.long_term)]
-        {
+        let terms = [("short_term", &self.config.short_term), ("long_term", &self.config.long_term)];
+        let mut gaps = Vec::new();
+        for (section, model) in terms {
             if model.enabled && model.prediction_horizon < model.inference_interval {
                 let key = format!("{section}.prediction_horizon");
-                self.warnings.push(Finding {
+                gaps.push(Finding {
                     origin: self.origin_of(&key),
                     key,
                     problem: Problem::ForecastGap {
@@ -280,6 +311,7 @@ impl Draft {
                 });
             }
         }
+        self.warnings.append(&mut gaps);
     }
 
     fn finish(self) -> Result<Loaded, Invalid> {

@@ -18,6 +18,7 @@ mod finding;
 mod layers;
 mod leap;
 mod obsolete;
+mod preset;
 mod read;
 mod server;
 mod settings;
@@ -26,6 +27,7 @@ mod yaml;
 
 pub use finding::{Finding, Invalid, Origin, Problem};
 pub use layers::{Effective, Loaded, Overrides, search_paths};
+pub use preset::Preset;
 pub(crate) use read::in_words;
 pub use server::{InvalidServer, ServerAddress};
 pub use template::default_file;
@@ -37,6 +39,8 @@ use std::path::PathBuf;
 /// Everything that can be set. [`Default`] is what holds where nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// What the settings of the models are where they are not set.
+    pub preset: Preset,
     /// The time servers and what is expected of them.
     pub ntp: Ntp,
     /// How often they are polled.
@@ -47,6 +51,10 @@ pub struct Config {
     pub long_term: Model,
     /// How forecasts are put together.
     pub fusion: Fusion,
+    /// What the models may take.
+    pub inference: Inference,
+    /// Whether temperature, load and the like of this machine are measured, for the models and for a regression on them.
+    pub covariates: bool,
     /// What is logged.
     pub log_level: LogLevel,
     /// Where the clock page and the sockets are; absolute.
@@ -78,9 +86,9 @@ pub struct Timing {
 }
 
 /// A time-series model and when it is asked (`short_term`, `long_term`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
-    /// Its family.
+    /// Which.
     pub model_name: ModelName,
     /// Where it runs.
     pub device: Device,
@@ -105,6 +113,31 @@ pub struct Fusion {
     pub uncertainty_threshold: Span,
 }
 
+/// What the models may take of the machine (`inference`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inference {
+    /// The most of one processor, in percent; forecasts become rarer where they would take more.
+    pub cpu_percent: u32,
+}
+
+/// A model, as it is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelName {
+    /// The checkpoint of a family that is meant by the family's name.
+    Family(Family),
+    /// A folder, a repository of the hub (`OWNER/NAME`), or an address (`http://127.0.0.1:PORT/…`).
+    Reference(String),
+}
+
+impl std::fmt::Display for ModelName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ModelName::Family(family) => family.fmt(f),
+            ModelName::Reference(text) => f.pad(text),
+        }
+    }
+}
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $($word:literal)|+,)* }) => {
         $(#[$doc])*
@@ -125,7 +158,7 @@ macro_rules! words {
 
 words! {
     /// A family of time-series models.
-    ModelName {
+    Family {
         /// Chronos-Bolt.
         Chronos = "chronos",
         /// TimesFM.
@@ -176,7 +209,16 @@ impl Default for Config {
     fn default() -> Config {
         // One family of leap-second handling: time.google.com, in the original's list, smears; these do not.
         let servers = ["pool.ntp.org", "time.cloudflare.com", "time.nist.gov"];
+        let model = |interval, horizon, context_length| Model {
+            model_name: ModelName::Family(Family::Chronos),
+            device: Device::Cpu,
+            enabled: true,
+            inference_interval: Span::from_secs(interval),
+            prediction_horizon: Span::from_secs(horizon),
+            context_length,
+        };
         Config {
+            preset: Preset::CpuOnlyChronos,
             ntp: Ntp {
                 servers: servers.map(|name| name.parse().expect("a default is valid")).to_vec(),
                 timeout: Span::from_secs(2),
@@ -187,27 +229,15 @@ impl Default for Config {
                 min_interval: Span::from_secs(1),
                 max_interval: Span::from_secs(10),
             },
-            short_term: Model {
-                model_name: ModelName::Chronos,
-                device: Device::Cpu,
-                enabled: true,
-                inference_interval: Span::from_secs(1),
-                prediction_horizon: Span::from_secs(5),
-                context_length: 100,
-            },
-            long_term: Model {
-                model_name: ModelName::Chronos,
-                device: Device::Cpu,
-                enabled: true,
-                inference_interval: Span::from_secs(30),
-                prediction_horizon: Span::from_secs(60),
-                context_length: 300,
-            },
+            short_term: model(1, 5, 100),
+            long_term: model(30, 60, 300),
             fusion: Fusion {
                 enabled: true,
                 method: FusionMethod::InverseVariance,
                 uncertainty_threshold: Span::from_millis(50),
             },
+            inference: Inference { cpu_percent: 10 },
+            covariates: true,
             log_level: LogLevel::Info,
             runtime_dir: chronotick_clock::runtime_dir(),
             state_dir: PathBuf::from("/var/lib/chronotick"),

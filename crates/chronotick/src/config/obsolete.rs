@@ -7,7 +7,8 @@ use super::yaml::{Content, Node};
 const KEYS: &[(&str, &str)] = &[
     ("prediction_scheduling", ENGINE_DECIDES),
     ("preprocessing", "only measurements are evidence, and outliers lose their weight in the estimator"),
-    ("covariates", "the machine's frequency is learned from the measurements alone"),
+    ("covariates.variables", CONDITIONS),
+    ("covariates.future_variables", CONDITIONS),
     ("performance", "serving never waits for a model, so there is nothing to tune"),
     ("clock", "the engine works in nanoseconds of the raw clock, whatever the polling interval"),
     ("backup_models", FALLBACK),
@@ -40,6 +41,8 @@ const KEYS: &[(&str, &str)] = &[
     ("fusion.temporal_decay", SKILL),
 ];
 
+const CONDITIONS: &str =
+    "all conditions of the machine that can be read are measured; those that tell nothing get no weight";
 const ENGINE_DECIDES: &str = "the engine itself decides when to forecast, and never corrects its own history";
 const FALLBACK: &str = "the statistical engine always runs and takes over by itself";
 const SELECTION: &str = "sources are judged by their root distance and by a majority of them";

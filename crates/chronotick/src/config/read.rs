@@ -1,9 +1,9 @@
 //! What a written value means: seconds, counts, switches, words, directories and lists of servers, each with the
 //! mistakes that people make in it; and how the same value is shown.
 
-use super::ServerAddress;
 use super::finding::{Fault, Problem};
 use super::yaml::{Content, Node};
+use super::{Family, ModelName, ServerAddress};
 use chronotick_clock::Span;
 use serde_json::Value;
 use std::ops::RangeInclusive;
@@ -148,6 +148,22 @@ pub(super) fn word<T: Word>(node: &Node) -> Result<T, Problem> {
     })
 }
 
+/// A model by the name of its family, or something that can only be a place.
+pub(super) fn model(node: &Node) -> Result<ModelName, Problem> {
+    let text = scalar(node, "the name of a model")?;
+    match word::<Family>(node) {
+        Ok(family) => Ok(ModelName::Family(family)),
+        Err(_) if text.contains('/') && !text.contains(char::is_control) => {
+            Ok(ModelName::Reference(text.to_owned()))
+        }
+        Err(Problem::UnknownWord { found, accepted, hint }) => {
+            let accepted = format!("{accepted}, or a place with a slash in it");
+            Err(Problem::UnknownWord { found, accepted, hint })
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
 /// The candidate that is a slip of the pen away, or that begins alike.
 pub(super) fn closest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
@@ -229,6 +245,11 @@ impl Shown for u32 {
 impl Shown for bool {
     fn shown(&self) -> Value {
         (*self).into()
+    }
+}
+impl Shown for ModelName {
+    fn shown(&self) -> Value {
+        self.to_string().into()
     }
 }
 impl Shown for PathBuf {

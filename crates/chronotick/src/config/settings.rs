@@ -4,7 +4,7 @@
 //! writes.
 
 use super::finding::Fault;
-use super::read::{Shown, count, directory, seconds, servers, switch, word};
+use super::read::{Shown, count, directory, model, seconds, servers, switch, word};
 use super::yaml::Node;
 use super::{Config, Overrides};
 use chronotick_clock::Span;
@@ -40,6 +40,7 @@ macro_rules! outside {
 
 outside! {
     SERVERS = "CHRONOTICK_NTP_SERVERS", "--ntp-servers", ntp_servers;
+    PRESET = "CHRONOTICK_PRESET", "--preset", preset;
     WARM_UP = "CHRONOTICK_WARMUP", "--warmup", warmup;
     MODEL = "CHRONOTICK_MODEL", "--model", model;
     DEVICE = "CHRONOTICK_DEVICE", "--device", device;
@@ -71,8 +72,8 @@ macro_rules! model_settings {
                 concat!($section, ".model_name"),
                 MODEL,
                 $place.model_name,
-                word,
-                "The family of the model: chronos, timesfm, ttm, toto or time_moe."
+                model,
+                "Which: chronos, timesfm, ttm, toto, time_moe, a folder, OWNER/NAME on the hub, or an address."
             ),
             setting!(
                 concat!($section, ".device"),
@@ -115,6 +116,9 @@ macro_rules! model_settings {
 
 const DAY: Span = Span::from_secs(86_400);
 
+/// The setting that others follow.
+pub(super) const PRESET_KEY: &str = "preset";
+
 /// Every setting, in the order of a written file.
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
     BEFORE_MODELS.iter().chain(&SHORT_TERM).chain(&LONG_TERM).chain(&AFTER_MODELS)
@@ -123,7 +127,14 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);
 static LONG_TERM: [Setting; 6] = model_settings!("long_term", long_term);
 
-static BEFORE_MODELS: [Setting; 6] = [
+static BEFORE_MODELS: [Setting; 7] = [
+    setting!(
+        PRESET_KEY,
+        PRESET,
+        preset,
+        word,
+        "Values for the models' settings that are left out: minimal, cpu_only_chronos, gpu_only_timesfm, hybrid_chronos_ttm, multi_device_full."
+    ),
     Setting {
         key: "clock_measurement.ntp.servers",
         doc: "The time sources: host, host:port, or \"[IPv6]:port\". Four or more can outvote a liar.",
@@ -171,7 +182,7 @@ static BEFORE_MODELS: [Setting; 6] = [
     ),
 ];
 
-static AFTER_MODELS: [Setting; 6] = [
+static AFTER_MODELS: [Setting; 8] = [
     setting!(
         "fusion.enabled",
         None,
@@ -192,6 +203,20 @@ static AFTER_MODELS: [Setting; 6] = [
         fusion.uncertainty_threshold,
         |node| seconds(node, Span::from_nanos(1)..=Span::from_secs(1)),
         "A forecast that is less certain than this many seconds is left out."
+    ),
+    setting!(
+        "inference.cpu_percent",
+        None,
+        inference.cpu_percent,
+        |node| count(node, 1..=100),
+        "The most that the models may take of one processor, in percent; forecasts become rarer to keep to it."
+    ),
+    setting!(
+        "covariates.enabled",
+        None,
+        covariates,
+        switch,
+        "Whether temperature, load and the like of this machine are measured, and the frequency is regressed on them."
     ),
     setting!(
         "logging.level",

@@ -22,6 +22,7 @@ const SECTIONS: &[(&str, &str)] = &[
         "The model that forecasts the next minutes, which carries the clock when the sources are silent.",
     ),
     ("fusion", "How forecasts are put together."),
+    ("inference", "What the models may take of the machine."),
 ];
 
 /// The text of a configuration file with every setting at its default; loads without a warning.

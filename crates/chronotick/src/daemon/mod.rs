@@ -1,7 +1,10 @@
 //! The daemon: one thread that owns the sockets, the engine and the clock page's writer, and waits only in `poll(2)`.
 //! It measures, publishes, and once a second shows a snapshot to whoever asked for it.
 
+mod conditions;
 mod link;
+#[cfg(feature = "models")]
+mod models;
 mod names;
 mod report;
 mod saved;
@@ -106,6 +109,9 @@ pub struct Daemon {
     stop: Stop,
     state_dir: Option<PathBuf>,
     memory: saved::Memory,
+    conditions: Option<conditions::Sensors>,
+    #[cfg(feature = "models")]
+    models: Option<models::Models>,
     started: RawInstant,
     warmup: Span,
     next_report: RawInstant,
@@ -145,12 +151,13 @@ impl Daemon {
             max_poll: config.timing.max_interval,
             timeout: config.ntp.timeout,
             max_bound: config.ntp.max_acceptable_uncertainty,
+            forecast_threshold: config.fusion.uncertainty_threshold,
             publish_interval: Daemon::PUBLISH_EVERY,
             ..Settings::default()
         };
         let memory = state_dir.as_deref().map_or_else(saved::Memory::default, saved::Memory::load);
         let waker = stop.waker.clone();
-        let wake = Arc::new(move || waker.wake());
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waker.wake());
         let mut engine = Engine::new(settings, now);
         memory.restore(&mut engine);
         Daemon {
@@ -165,6 +172,11 @@ impl Daemon {
                 ..chronotick_ntp::Settings::default()
             },
             links: Vec::new(),
+            #[cfg(feature = "models")]
+            models: models::Models::start(config, now, wake.clone()),
+            conditions: (config.covariates && config.fusion.enabled)
+                .then(conditions::Sensors::start)
+                .flatten(),
             names: Names::new(&config.ntp.servers, now, Arc::new(names::system), wake),
             watch: Watch::new(),
             outlets,
@@ -197,7 +209,10 @@ impl Daemon {
                 self.engine.polled_every(link.source, link.association.interval());
                 self.polls += u64::from(link.poll(now));
             }
+            #[cfg(feature = "models")]
+            self.consult_models(now);
             if now >= self.next_report {
+                self.sense();
                 self.check_machine(now);
                 self.replace_useless(now);
                 self.publish();
@@ -267,6 +282,36 @@ impl Daemon {
             self.compared.0 += 1;
             self.compared.1 += u64::from(ours > theirs);
         }
+    }
+
+    /// Takes in the machine's conditions that were measured since the last time.
+    fn sense(&mut self) {
+        let Some(sensors) = &mut self.conditions else { return };
+        while let Some(mut conditions) = sensors.newest() {
+            conditions.at = self.machine.local(conditions.at);
+            self.engine.sense(&conditions);
+            sensors.keep(conditions);
+        }
+    }
+
+    /// Takes in the forecasts that have come, and asks for the next that are due.
+    #[cfg(feature = "models")]
+    fn consult_models(&mut self, now: RawInstant) {
+        let Some(models) = &mut self.models else { return };
+        while let Some(forecast) = models.forecast(now) {
+            if let Err(why) = self.engine.foresee(&forecast) {
+                models.refuse(forecast.member, why.to_string(), now);
+            }
+        }
+        let Some(newest) = self.engine.last_trusted() else { return };
+        let Some(wanted) = models.wanted(now, newest) else { return };
+        let Some(outlook) = self.engine.outlook(wanted.ages()) else { return };
+        let past = self.engine.past().series(wanted.step, wanted.points, outlook.at).rates;
+        let conditions = match &self.conditions {
+            Some(sensors) if wanted.covariates => sensors.on_grid(outlook.at, wanted.step, past.len()),
+            _ => Vec::new(),
+        };
+        models.ask(&wanted, outlook, models::Series { frequency: past, conditions }, now);
     }
 
     fn check_machine(&mut self, now: RawInstant) {

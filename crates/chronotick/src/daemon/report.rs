@@ -2,10 +2,13 @@
 
 use super::Daemon;
 use super::link::Link;
-use crate::snapshot::{BoundView, ClockView, EdgeView, PathView, Snapshot, SourceView, Traffic};
+use crate::snapshot::{
+    BoundView, ClockView, EdgeView, HorizonView, ModelView, PathView, Snapshot, SourceView, Traffic,
+};
 use chronotick_clock::{ClockPair, raw_now};
 use chronotick_core::{
-    Edge, Event, Leap, Offset, RawInstant, Solution, SourceStatus, Stamps, Timestamp, Verdict,
+    Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Solution, SourceStatus,
+    Stamps, Timestamp, Verdict,
 };
 
 /// An event in one line.
@@ -53,6 +56,7 @@ impl Daemon {
             warmup_seconds: self.warmup.as_secs_f64(),
             state: solution.state.name().into(),
             reason: solution.reason.to_string(),
+            source: self.engine.basis(raw).name().into(),
             clock: self.clock(raw, system, &solution, &sources),
             traffic: Traffic {
                 polls: self.polls,
@@ -70,6 +74,7 @@ impl Daemon {
                 .into(),
             },
             sources,
+            models: self.models(raw),
             unresolved: self
                 .names
                 .names
@@ -114,6 +119,46 @@ impl Daemon {
             .into(),
             last_measurement_seconds: Some((raw - last).as_secs_f64()),
         })
+    }
+
+    fn models(&mut self, raw: RawInstant) -> Vec<ModelView> {
+        let members = self.engine.members(raw);
+        members.iter().map(|status| self.model(status, raw)).collect()
+    }
+
+    fn model(&self, status: &MemberStatus, raw: RawInstant) -> ModelView {
+        let horizon = |h: &HorizonStatus| HorizonView {
+            horizon_seconds: h.horizon.as_secs_f64(),
+            weight: h.weight,
+            skill: h.skill,
+            error_ns: h.error.as_nanos(),
+            stretches: h.stretches,
+        };
+        let regression = status.member == Member::Environment && self.conditions.is_some();
+        let view = ModelView {
+            member: status.member.name().into(),
+            model: String::new(),
+            family: None,
+            state: if regression { "ready" } else { "off" }.into(),
+            reason: None,
+            standing: status.standing.to_string(),
+            weight: status.weight,
+            correction_ns: status.correction.as_nanos(),
+            last_inference_seconds: status.newest.filter(|_| regression).map(|at| (raw - at).as_secs_f64()),
+            inference_ms: None,
+            busy_seconds: None,
+            asked: 0,
+            answered: 0,
+            late: 0,
+            cached: 0,
+            put_off: 0,
+            horizons: status.horizons.iter().map(horizon).collect(),
+        };
+        #[cfg(feature = "models")]
+        if let Some(standing) = self.models.as_ref().and_then(|models| models.standing(status.member)) {
+            return standing.shown(view, raw);
+        }
+        view
     }
 
     fn sources(&mut self, raw: RawInstant, solution: &Solution) -> Vec<SourceView> {

@@ -5,6 +5,7 @@ use super::status::{Status, daemon_status};
 use crate::door::Door;
 use crate::utc::rfc3339;
 use chronotick_clock::{ClockPair, Reading, Reason, Solution, Span, State, Timestamp};
+use chronotick_core::Basis;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -57,13 +58,32 @@ pub(super) struct Time {
     simulation: Option<bool>,
 }
 
-/// bank: measured; holdover: carried on without measurements; system: nothing known, the system clock as it is
+/// ntp: measured, drift not known yet; bank: by the statistical engine; short_term, long_term, fusion: with a share of
+/// models; holdover: carried on without measurements; system: nothing known, the system clock as it is
 #[derive(Serialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 enum Source {
+    Ntp,
     Bank,
+    ShortTerm,
+    LongTerm,
+    Fusion,
     Holdover,
     System,
+}
+
+impl From<Basis> for Source {
+    fn from(basis: Basis) -> Source {
+        match basis {
+            Basis::Ntp => Source::Ntp,
+            Basis::Bank => Source::Bank,
+            Basis::ShortTerm => Source::ShortTerm,
+            Basis::LongTerm => Source::LongTerm,
+            Basis::Fusion => Source::Fusion,
+            Basis::Holdover => Source::Holdover,
+            Basis::System => Source::System,
+        }
+    }
 }
 
 /// The answer of `get_time`.
@@ -130,14 +150,6 @@ impl Present {
             ..reading
         })
     }
-
-    fn source(&self) -> Source {
-        match (self.known, self.state, self.reason) {
-            (false, ..) => Source::System,
-            (_, State::Holdover, _) | (_, _, Reason::PublisherDead | Reason::Stopped) => Source::Holdover,
-            _ => Source::Bank,
-        }
-    }
 }
 
 impl Time {
@@ -165,7 +177,7 @@ impl Time {
             time_uncertainty: reading.map(|r| seconds(r.sigma)),
             confidence: reading.map_or(0.0, |r| r.confidence_within(CONFIDENCE_LIMIT)),
             confidence_limit_seconds: seconds(CONFIDENCE_LIMIT),
-            source: present.source(),
+            source: door.basis(state, reason, known).into(),
             daemon_status: daemon_status(state),
             state: state.name(),
             reason: reason.to_string(),
