@@ -3,7 +3,7 @@
 //!
 //! No single noise level works: an oscillator in a quiet room and one beside a fan differ by decades.
 
-use super::filter::{Filter, Forecast, Innovation, PATHS, Sight, Wander};
+use super::filter::{Filter, Forecast, Innovation, Lean, PATHS, Sight, Wander};
 
 /// How long the likelihood of a prediction counts, s.
 const MEMORY: f64 = 7200.0;
@@ -15,8 +15,9 @@ const DRIFTS: [(f64, f64); 5] =
     [(1e-12, 7200.0), (3e-12, 7200.0), (1e-11, 3600.0), (3e-11, 3600.0), (1e-10, 1800.0)];
 /// Periods of the oscillations: `450 s · 1.23^i`, from seven minutes to over two hours.
 const PERIODS: usize = 15;
-/// How far the queues of all paths may lean to one side, together.
-const LEANS: [f64; 2] = [0.15, 0.6];
+/// How far the queues of all paths may lean to one side, together, and for how long, s: the waits of the moment, and a
+/// way that is always the busier one.
+const LEANS: [Lean; 2] = [Lean { sigma: 0.15, lasts: 600.0 }, Lean { sigma: 0.6, lasts: 7200.0 }];
 /// How much less likely an oscillation, or a lean, is than neither before anything was measured, as a logarithm.
 const SWING_PRIOR: f64 = -1.0;
 const LEAN_PRIOR: f64 = -3.0;
@@ -64,9 +65,9 @@ impl Bank {
         });
         let filter = |wander, lean| Filter::new(wander, lean, sigma, rate, rate_sigma);
         let steady = || walks.into_iter().chain(drifts);
-        let even = steady().map(|w| (filter(w, 0.0), 0.0));
+        let even = steady().map(|w| (filter(w, Lean::NONE), 0.0));
         let leaning = steady().flat_map(|w| LEANS.map(|lean| (filter(w, lean), LEAN_PRIOR)));
-        let swinging = swings.map(|w| (filter(w, 0.0), SWING_PRIOR));
+        let swinging = swings.map(|w| (filter(w, Lean::NONE), SWING_PRIOR));
         let all = even.chain(leaning).chain(swinging);
         let members: Vec<Member> =
             all.map(|(filter, prior)| Member { filter, prior, log_likelihood: 0.0 }).collect();
@@ -131,6 +132,11 @@ impl Bank {
     /// Forgets a path but for this offset (s) and its variance (s²).
     pub(super) fn reset_path(&mut self, path: usize, offset: f64, variance: f64) {
         self.each(|f| f.reset_path(path, offset, variance));
+    }
+
+    /// Excesses on a path are smaller by `by` (s) from now on, because they are counted from another delay.
+    pub(super) fn raise_floor(&mut self, path: usize, by: f64) {
+        self.each(|f| f.raise_floor(path, by));
     }
 
     /// Queues are not what they were: which way they lean is unknown.

@@ -11,6 +11,13 @@ const STRETCHES: [f64; 3] = [6.0, 24.0, 96.0];
 const USUAL: f64 = 2.5;
 /// The rest counts so many times, because the mean lags behind what it shows.
 const SHARE: f64 = 1.5;
+/// What is remembered of a squared mean for long: at most so many times its variance, over so many measurements or ten
+/// of its stretches.
+const LARGEST: f64 = 6.0;
+const HABIT: f64 = 300.0;
+/// A lasting excess over the variance up to this is chance; the rest counts so many times.
+const TOLERATED: f64 = 0.1;
+const LASTING_SHARE: f64 = 1.25;
 
 /// Exponentially weighted means of innovations.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +33,8 @@ struct Stretch {
     weight: f64,
     /// Variance of `sum`, if innovations are white.
     noise: f64,
+    /// By how much the squared mean is larger than its variance, as a share of it, over the last hours.
+    lasting: f64,
 }
 
 impl Whiteness {
@@ -38,7 +47,15 @@ impl Whiteness {
             stretch.sum = stretch.sum * keep + e / s;
             stretch.weight = stretch.weight * keep + 1.0 / s;
             stretch.noise = stretch.noise * keep * keep + 1.0 / s;
+            let share = (stretch.sum * stretch.sum / stretch.noise).min(LARGEST) - 1.0;
+            stretch.lasting += (share - stretch.lasting) / (10.0 * length).max(HABIT);
         }
+    }
+
+    /// By how much the filters' variance is to be multiplied, because innovations have not been white for long.
+    pub(super) fn factor(&self) -> f64 {
+        let most = self.stretches.iter().map(|s| s.lasting).fold(0.0, f64::max);
+        1.0 + LASTING_SHARE * (most - TOLERATED).max(0.0)
     }
 
     /// The variance (s²) that the estimate has beyond what the filters say.

@@ -13,8 +13,6 @@ pub(super) const CLOCK: usize = 4;
 const LEAN: usize = CLOCK;
 const FIRST: usize = LEAN + 1;
 const N: usize = FIRST + PATHS;
-/// Queues lean to one side for so long, s.
-const LEANING: f64 = 600.0;
 
 pub(super) type Vector = [f64; N];
 type Block = [[f64; CLOCK]; CLOCK];
@@ -146,6 +144,19 @@ fn product(a: &Block, b: &Block) -> Block {
     std::array::from_fn(|i| std::array::from_fn(|j| (0..CLOCK).map(|k| a[i][k] * b[k][j]).sum()))
 }
 
+/// How the queues of all paths lean to one side, together: an error of so much times a packet's excess.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lean {
+    /// Standard deviation, as a share of the excess; not above 1.
+    pub(super) sigma: f64,
+    /// For how long, s.
+    pub(super) lasts: f64,
+}
+
+impl Lean {
+    pub(super) const NONE: Lean = Lean { sigma: 0.0, lasts: f64::INFINITY };
+}
+
 /// A measurement as a filter sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sight {
@@ -191,20 +202,19 @@ pub(super) struct Forecast {
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     wander: Wander,
-    /// Standard deviation of the lean; not above 1.
-    lean: f64,
+    lean: Lean,
     x: Vector,
     p: [Vector; N],
 }
 
 impl Filter {
     /// A filter that knows the correction to `sigma` (s), the rate as given, and no path.
-    pub(super) fn new(wander: Wander, lean: f64, sigma: f64, rate: f64, rate_sigma: f64) -> Filter {
+    pub(super) fn new(wander: Wander, lean: Lean, sigma: f64, rate: f64, rate_sigma: f64) -> Filter {
         let mut filter = Filter { wander, lean, x: [0.0; N], p: [[0.0; N]; N] };
         filter.x[1] = rate;
         let [u, v] = wander.initial();
         for (i, variance) in
-            [sigma * sigma, rate_sigma * rate_sigma, u, v, lean * lean].into_iter().enumerate()
+            [sigma * sigma, rate_sigma * rate_sigma, u, v, lean.sigma.powi(2)].into_iter().enumerate()
         {
             filter.p[i][i] = variance;
         }
@@ -234,12 +244,12 @@ impl Filter {
                 self.p[j][i] = self.p[i][j];
             }
         }
-        if self.lean > 0.0 {
-            let left = (-dt / LEANING).exp();
+        if self.lean.sigma > 0.0 {
+            let left = (-dt / self.lean.lasts).exp();
             self.x[LEAN] *= left;
             self.p[LEAN] = self.p[LEAN].map(|c| c * left);
             self.p.iter_mut().for_each(|row| row[LEAN] *= left);
-            self.p[LEAN][LEAN] += (1.0 - left * left) * self.lean * self.lean;
+            self.p[LEAN][LEAN] += (1.0 - left * left) * self.lean.sigma.powi(2);
         }
         for (j, row) in self.p.iter_mut().enumerate().skip(FIRST) {
             row[j] += path_walk * path_walk * dt;
@@ -254,7 +264,7 @@ impl Filter {
         if let Wander::Swing { .. } = self.wander {
             h[2] = -m.back;
         }
-        if self.lean > 0.0 {
+        if self.lean.sigma > 0.0 {
             h[LEAN] = m.excess;
         }
         h[FIRST + m.path] = 1.0;
@@ -296,7 +306,21 @@ impl Filter {
     /// Forgets to which side the queues lean.
     pub(super) fn straighten(&mut self) {
         self.x[LEAN] = 0.0;
-        self.set_variance(LEAN, self.lean * self.lean);
+        self.set_variance(LEAN, self.lean.sigma.powi(2));
+    }
+
+    /// Excesses on a path are counted from another delay: they are smaller by `by` (s) from now on. What the lean
+    /// explained of that is an offset of the path.
+    pub(super) fn raise_floor(&mut self, path: usize, by: f64) {
+        if self.lean.sigma > 0.0 {
+            let path = FIRST + path;
+            self.x[path] += by * self.x[LEAN];
+            let lean = self.p[LEAN];
+            add(&mut self.p[path], by, &lean);
+            for row in &mut self.p {
+                row[path] += by * row[LEAN];
+            }
+        }
     }
 
     /// The estimated offset of a path, s.

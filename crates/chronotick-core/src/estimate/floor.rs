@@ -13,14 +13,20 @@ const BLOCKS: usize = 12;
 const SLACK: f64 = 6.0;
 const SMALLEST: usize = 4;
 const RECENT: usize = 63;
+/// The usual excess of so many packets is taken for that of calm times; afterwards it follows by these shares.
+const FIRST: usize = 16;
+const CALMER: f64 = 0.1;
+const BUSIER: f64 = 0.01;
 
 /// What the delay of one packet says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Excess {
     /// The largest error that queues can explain, s.
     pub(super) most: f64,
-    /// The usual size of that.
+    /// The usual size of that, lately.
     pub(super) usual: f64,
+    /// The usual size of that when queues are short.
+    pub(super) calm: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +46,20 @@ pub(super) struct Floor {
     least: f64,
     gap: f64,
     usual: f64,
+    calm: f64,
 }
 
 impl Floor {
     pub(super) fn new() -> Floor {
-        Floor { blocks: [None; BLOCKS], recent: [0.0; RECENT], seen: 0, least: 0.0, gap: 0.0, usual: 0.0 }
+        Floor {
+            blocks: [None; BLOCKS],
+            recent: [0.0; RECENT],
+            seen: 0,
+            least: 0.0,
+            gap: 0.0,
+            usual: 0.0,
+            calm: 0.0,
+        }
     }
 
     /// Expects the floor that the path had before a restart, until an hour of packets says otherwise.
@@ -70,12 +85,20 @@ impl Floor {
             0.84 * (median - lowest[0]).max(0.0) + 0.1 * self.least.max(0.0) / self.seen as f64
         };
         self.usual = 0.5 * self.above(median).max(0.5 * self.gap) + 0.25 * self.gap;
+        let gain = if self.seen <= FIRST {
+            1.0
+        } else if self.usual < self.calm {
+            CALMER
+        } else {
+            BUSIER
+        };
+        self.calm += gain * (self.usual - self.calm);
         self.judge(delay)
     }
 
     /// Judges a delay by what is known.
     pub(super) fn judge(&self, delay: f64) -> Excess {
-        Excess { most: self.above(delay), usual: self.usual }
+        Excess { most: self.above(delay), usual: self.usual, calm: self.calm }
     }
 
     /// The largest error that queues can explain where a packet took so long.
@@ -96,6 +119,11 @@ impl Floor {
     /// The smallest delay of the last hour, s.
     pub(super) fn least(&self) -> f64 {
         self.least
+    }
+
+    /// The delay without any excess, s.
+    pub(super) fn base(&self) -> f64 {
+        self.least - self.gap
     }
 
     /// How far the true floor may lie below, s.

@@ -121,6 +121,8 @@ const GATE: f64 = 6.0;
 /// Errors have heavier tails than the normal distribution: half-widths at 50, 90, 95 and 99 %, in standard deviations,
 /// as found in simulated worlds.
 const MULTIPLIERS: [f64; 4] = [0.58, 1.6, 1.96, 3.0];
+/// After so many measurements the floor of a path is known well enough to follow its changes.
+const SETTLED: u32 = 16;
 /// A round trip that took longer says nothing of the time.
 const LONGEST_DELAY: Span = Span::from_secs(16);
 /// Between two measurements further apart than this the clock is followed anew.
@@ -159,6 +161,7 @@ impl Estimator {
         }
         let delay = measurement.delay.as_secs_f64();
         let slot = self.slot(measurement.source);
+        let shared = self.others_are_raised(slot);
         let path = self.paths[slot].get_or_insert_with(|| PathState::new(measurement.source, now));
         path.newest = now;
         let (rate, rate_sigma) = self.frequency.unwrap_or((0.0, FREQUENCY_SIGMA));
@@ -174,7 +177,7 @@ impl Estimator {
         });
         running.bank.advance((now - running.now).as_secs_f64());
         running.now = now;
-        let excess = running.follow_route(slot, delay, path);
+        let excess = running.follow_route(slot, delay, path, shared);
         running.take(measurement, slot, &excess, &mut self.paths);
         running.weigh(&self.paths);
     }
@@ -213,7 +216,10 @@ impl Estimator {
             rate_sigma: Rate::from_f64(f.ff.sqrt()),
             variance: Variance(
                 [
-                    f.cc + running.disagreement + running.whiteness.excess() + 1e-18,
+                    f.cc * running.whiteness.factor()
+                        + running.disagreement
+                        + running.whiteness.excess()
+                        + 1e-18,
                     2.0 * f.cf,
                     f.ff,
                     f.walk / 3.0,
@@ -278,6 +284,18 @@ impl Estimator {
         path.routes.expect(floor.as_secs_f64(), now);
     }
 
+    /// Whether most of the other paths are slow at the moment, as this one may be: what delays all of them is a queue
+    /// before the first fork, not another route.
+    fn others_are_raised(&self, slot: usize) -> bool {
+        let others = self.paths.iter().enumerate().filter(|(other, _)| *other != slot);
+        let (mut raised, mut all) = (0, 0);
+        for path in others.filter_map(|(_, path)| path.as_ref()) {
+            raised += usize::from(path.routes.raised());
+            all += 1;
+        }
+        all > 0 && 2 * raised >= all
+    }
+
     fn slot(&mut self, source: SourceId) -> usize {
         let mine = |p: &Option<PathState>| p.as_ref().is_some_and(|p| p.source == source);
         if let Some(slot) = self.paths.iter().position(mine).or(self.paths.iter().position(Option::is_none)) {
@@ -291,13 +309,17 @@ impl Estimator {
 
 impl Running {
     /// Takes in a delay; on another route the path's offset is another.
-    fn follow_route(&mut self, slot: usize, delay: f64, path: &mut PathState) -> Excess {
+    fn follow_route(&mut self, slot: usize, delay: f64, path: &mut PathState, shared: bool) -> Excess {
         let offset = Remembered {
             offset: self.bank.path(slot),
             variance: self.bank.path_variance(slot),
             at: self.now,
         };
-        let (excess, change) = path.routes.observe(delay, offset);
+        let base = path.routes.floor().base();
+        let (excess, change) = path.routes.observe(delay, offset, shared);
+        if path.seen >= SETTLED && !matches!(change, Some(Change::Back(_))) {
+            self.bank.raise_floor(slot, 0.5 * (path.routes.floor().base() - base));
+        }
         if change.is_some() {
             self.bank.straighten();
         }

@@ -51,9 +51,9 @@ fn size(excess: &Excess) -> usize {
     EDGES.partition_point(|edge| *edge <= relative)
 }
 
-/// The waits of the two ways are each positive, so the error is within the excess; far above the usual excess the
+/// The waits of the two ways are each positive, so the error is within the excess; far above the calm excess the
 /// packets of all sources err together (a full queue) and must not average out.
 fn law(excess: &Excess) -> f64 {
-    let crowded = excess.most / (4.0 * excess.usual + STAMP);
+    let crowded = excess.most / (4.0 * excess.calm + STAMP);
     STAMP.powi(2) + excess.most.powi(2) / 3.0 * (1.0 + crowded * crowded)
 }

@@ -52,11 +52,21 @@ impl Routes {
         Routes { routes: vec![Route::new()], current: 0, run: [0.0; RUN], seen: 0 }
     }
 
-    /// Takes in a delay (s); `offset` is the path's before it.
-    pub(super) fn observe(&mut self, delay: f64, offset: Remembered) -> (Excess, Option<Change>) {
+    /// Takes in a delay (s); `offset` is the path's before it. If the other paths are slower than usual too, a longer
+    /// delay is no other route of this one.
+    pub(super) fn observe(
+        &mut self,
+        delay: f64,
+        offset: Remembered,
+        shared: bool,
+    ) -> (Excess, Option<Change>) {
         self.run[self.seen % RUN] = delay;
         self.seen += 1;
-        let change = self.other_level(delay).map(|level| self.change(level, offset));
+        let longer = |level: &f64| *level > self.floor().least();
+        let change = self
+            .other_level(delay)
+            .filter(|level| !(shared && longer(level)))
+            .map(|level| self.change(level, offset));
         (self.routes[self.current].floor.observe(delay, offset.at), change)
     }
 
@@ -68,6 +78,14 @@ impl Routes {
     /// The delay floor of the present route.
     pub(super) fn floor(&self) -> &Floor {
         &self.routes[self.current].floor
+    }
+
+    /// Whether the newest packets all took longer than the route explains.
+    pub(super) fn raised(&self) -> bool {
+        let newest = (1..=RUN / 2).map(|i| self.run[(self.seen + RUN - i) % RUN]);
+        let least = newest.fold(f64::INFINITY, f64::min);
+        let floor = self.floor();
+        self.seen >= RUN / 2 && floor.slack().is_some_and(|slack| least > floor.least() + 0.5 * slack)
     }
 
     /// The offset on the first route, if packets now take another.
@@ -144,7 +162,7 @@ mod tests {
             let at = RawInstant::default() + Span::from_secs(16 * i);
             let offset = Remembered { offset: 1e-3, variance: 1e-12, at };
             let jitter = 1e-4 * ((i * 7 % 13) as f64) / 13.0;
-            change = routes.observe(delay + jitter, offset).1.or(change);
+            change = routes.observe(delay + jitter, offset, false).1.or(change);
         }
         change
     }
