@@ -5,6 +5,10 @@
 
 use super::filter::PATHS;
 
+/// A path so many times further off than the usual one is another matter; one that is nearer may be off by the same
+/// chance as all of them, even if the answer does without it.
+const STRANGER: f64 = 5.0;
+
 /// What is known of a path's offset.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opinion {
@@ -33,28 +37,27 @@ pub(super) fn consensus(opinions: &[Option<Opinion>; PATHS]) -> ([f64; PATHS], f
     distances.sort_by(f64::total_cmp);
     let blur = known().map(|o| o.blur).fold(0.0, f64::max);
     let scale = distances[count / 2].max(0.5 * blur).max(2e-5);
-    let (mut sum, mut squares, mut spread) = (0.0, 0.0, 0.0);
+    let (mut sum, mut squares, mut spread, mut counted) = (0.0, 0.0, 0.0, 0.0);
     for (weight, opinion) in weights.iter_mut().zip(opinions) {
         if let Some(o) = opinion {
             let u = (o.offset - middle) / (4.0 * scale);
             *weight = (1.0 - u * u).max(0.0).powi(2).max(1e-6);
             sum += *weight;
             squares += *weight * *weight;
-            spread += *weight * ((o.offset - middle).powi(2) - o.variance);
+            let distance = o.offset - middle;
+            let counts = 1.0 / (1.0 + (distance / (STRANGER * scale)).powi(4));
+            spread += counts * (distance * distance - o.variance);
+            counted += counts;
         }
     }
     weights.iter_mut().for_each(|w| *w /= sum);
     if count == 1 {
         return (weights, 0.0);
     }
-    let independent = sum * sum / squares;
-    let freedom = (independent - 1.0).max(0.5);
-    (weights, spread.max(0.0) / sum / freedom * student(freedom).powi(2))
-}
-
-/// Roughly by how much the 95 % interval of Student's t distribution is wider than the normal one's.
-fn student(freedom: f64) -> f64 {
-    1.0 + 2.0 / (freedom * freedom)
+    let freedom = (sum * sum / squares - 1.0).max(0.5);
+    // What few paths disagree says little of how far they are all off together.
+    let caution = count as f64 / (count - 1) as f64;
+    (weights, spread.max(0.0) / counted / freedom * caution * caution)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

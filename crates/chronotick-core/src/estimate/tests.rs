@@ -92,7 +92,7 @@ fn a_gross_glitch_leaves_no_trace() {
     let (mut e, mut waits) = (Estimator::default(), Waits(3));
     feed(&mut e, &mut waits, 1, (0.0, 1800.0, 16.0), |_| 0.0);
     let before = miss(&e, 1810.0, 0.0).0;
-    e.observe(&packet(0, 1805.0, 0.3, 0.005, 0.005));
+    e.observe(&packet(0, 1805.0, 0.3, 0.0052, 0.0052));
     assert!((miss(&e, 1810.0, 0.0).0 - before).abs() < 1e-9);
 }
 
