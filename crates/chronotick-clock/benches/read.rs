@@ -5,7 +5,8 @@
 //! 99.9th percentile is of single calls and includes the two clock reads around each.
 
 use chronotick_clock::{
-    Clock, Leap, Levels, Rate, Reason, Solution, Span, State, Timestamp, Variance, Writer, raw_now,
+    Assumption, Clock, Leap, Levels, Narrow, Rate, Reason, Solution, Span, State, Timestamp, Variance,
+    Writer, raw_now,
 };
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,6 +76,11 @@ fn publish(writer: &mut Writer) {
         rate: Rate::from_ppm(12.3),
         early: Span::from_micros(800),
         late: Span::from_micros(900),
+        narrow: Assumption::symmetry_within(10).map(|assumes| Narrow {
+            early: Span::from_micros(90),
+            late: Span::from_micros(80),
+            assumes,
+        }),
         bound_growth: Rate::from_ppm(1.5),
         variance: Variance([4e8, 100.0, 900.0, 10.0]),
         levels: Levels::NORMAL,

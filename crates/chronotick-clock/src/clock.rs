@@ -159,10 +159,7 @@ impl Clock {
     /// ```
     pub fn now_and_system(&self) -> (Reading, Timestamp) {
         let pair = ClockPair::now();
-        let mut reading = self.at(pair.raw);
-        reading.earliest = reading.earliest - pair.slack;
-        reading.latest = reading.latest + pair.slack;
-        (reading, pair.system)
+        (self.at(pair.raw).blurred(pair.slack), pair.system)
     }
 
     /// The newest solution, for those who evaluate it themselves at many instants.

@@ -91,6 +91,7 @@ mod tests {
         Reading {
             earliest: estimate - Span::from_nanos(half_width),
             latest: estimate + Span::from_nanos(half_width),
+            narrow: None,
             estimate,
             sigma: Span::from_nanos(sigma),
             levels: Levels::NORMAL,

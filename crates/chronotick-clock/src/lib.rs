@@ -15,7 +15,7 @@
 //! # Reading
 //!
 //! * [`Reading`]: one answer to "what time is it, and how wrong may that be?", with a [`State`] and the [`Reason`] for it.
-//!   A reader needs nothing but the page to know that the daemon has died: the bound grows and the state falls.
+//!   Beside its bound stands a [`NarrowBound`], which says what it assumes. A reader needs nothing but the page to know that the daemon has died: the bound grows and the state falls.
 //! * [`Reading::compare`]: which of two events came first, on one machine or on two ([`Comparison`], [`Order`]).
 //! * [`Hlc`]: a hybrid logical clock, whose [`HlcStamp`]s respect cause and effect between machines.
 //! * [`raw_now`] and [`ClockPair`]: the raw clock, to take an instant now and ask [`Clock::at`] later.
@@ -56,7 +56,7 @@ pub use compare::{Comparison, Order};
 pub use hlc::{Hlc, HlcStamp, ParseHlcStampError, TooFarAhead};
 pub use host::{ClockPair, boot, raw_now};
 pub use place::{CreateError, OpenError, page_path, runtime_dir};
-pub use reading::{Reading, Reason, State};
-pub use solution::{Leap, Levels, Solution, Variance};
+pub use reading::{Assumption, NarrowBound, Reading, Reason, State};
+pub use solution::{Leap, Levels, Narrow, Solution, Variance};
 pub use time::{Offset, Rate, RawInstant, Span, Timestamp};
 pub use writer::Writer;

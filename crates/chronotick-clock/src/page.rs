@@ -5,7 +5,7 @@
 //! | word | content |
 //! |---|---|
 //! | 0 | magic, the bytes `CHRTICK1` |
-//! | 1 | version of this layout and of the numbers of states and reasons: 1 |
+//! | 1 | version of this layout and of the numbers of states and reasons: 2 |
 //! | 2 | boot: a hash of the boot id and the time namespace in which the raw clock is read, 0 if unknown |
 //! | 3 | process id of the publisher, as it sees itself |
 //! | 4–7 | 0 |
@@ -16,30 +16,31 @@
 //! | word | content |
 //! |---|---|
 //! | 0 | `at`: raw nanoseconds |
-//! | 1 | near: for so many nanoseconds from `at` on, words 0–10 are all that a reading needs; 0 for never |
+//! | 1 | near: for so many nanoseconds from `at` on, words 0–12 are all that a reading needs; 0 for never |
 //! | 2 | `utc`: nanoseconds since 1970 |
 //! | 3 | `rate`, units of 2⁻⁴⁸ |
 //! | 4, 5 | `early`, `late`: nanoseconds |
 //! | 6 | `bound_growth`, units of 2⁻⁴⁸ |
-//! | 7 | bits 0–7 `state`, 8–15 `reason`, 16–23 `leap`, 32–63 `disruptions` |
+//! | 7 | bits 0–7 `state`, 8–15 `reason`, 16–23 `leap`, 24–31 assumed asymmetry in thousandths, 32–63 `disruptions` |
 //! | 8, 9 | sigma at `at` in nanoseconds, and its growth in units of 2⁻⁴⁸: the chord of the curve over the near range |
 //! | 10 | `levels`: four times 16 bits |
-//! | 11–14 | `variance`: four f64 |
-//! | 15, 16 | `holdover_at`, `unsynced_at`: raw nanoseconds |
-//! | 17 | suspend marker: nanoseconds that the host had slept (`CLOCK_BOOTTIME` − `CLOCK_MONOTONIC`) when the engine last knew |
-//! | 18–23 | 0 |
+//! | 11, 12 | `narrow.early`, `narrow.late`: nanoseconds; there is no narrow bound where the assumed asymmetry is 0 |
+//! | 13–16 | `variance`: four f64 |
+//! | 17, 18 | `holdover_at`, `unsynced_at`: raw nanoseconds |
+//! | 19 | suspend marker: nanoseconds that the host had slept (`CLOCK_BOOTTIME` − `CLOCK_MONOTONIC`) when the engine last knew |
+//! | 20–23 | 0 |
 //!
 //! So a reading now touches three cache lines: the sequence and the first two of a slot.
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::ring::Ring;
 use crate::{
-    ClockPair, Leap, Levels, Rate, RawInstant, Reading, Reason, Solution, Span, State, Timestamp, Variance,
-    host,
+    Assumption, ClockPair, Leap, Levels, Narrow, NarrowBound, Rate, RawInstant, Reading, Reason, Solution,
+    Span, State, Timestamp, Variance, host,
 };
 
 pub(crate) const MAGIC: u64 = u64::from_ne_bytes(*b"CHRTICK1");
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 const SLOTS: usize = 16;
 const WORDS: usize = 24;
@@ -117,8 +118,9 @@ impl Page {
 /// rates are below 2³⁹ units of 2⁻⁴⁸; on a page that does not keep to this the result is wrong, not undefined. Leaving
 /// out the last 8 bits of a rate changes no result by more than 2⁻⁷ ns.
 #[inline]
-fn near_reading(words: &[u64; 11], raw: RawInstant) -> Option<Reading> {
-    let [at, near, utc, rate, early, late, growth, codes, sigma, slope, levels] = *words;
+fn near_reading(words: &[u64; 13], raw: RawInstant) -> Option<Reading> {
+    let [at, near, utc, rate, early, late, growth, codes, sigma, slope, levels, narrow_early, narrow_late] =
+        *words;
     let age = (raw.as_nanos() as u64).wrapping_sub(at);
     if age >= near {
         return None;
@@ -130,6 +132,11 @@ fn near_reading(words: &[u64; 11], raw: RawInstant) -> Option<Reading> {
     Some(Reading {
         earliest: nanos(estimate.wrapping_sub(early).wrapping_sub(growth)),
         latest: nanos(estimate.wrapping_add(late).wrapping_add(growth)),
+        narrow: Assumption::symmetry_within((codes >> 24) as u8).map(|assumes| NarrowBound {
+            earliest: nanos(estimate.wrapping_sub(narrow_early).wrapping_sub(growth)),
+            latest: nanos(estimate.wrapping_add(narrow_late).wrapping_add(growth)),
+            assumes,
+        }),
         estimate: nanos(estimate),
         sigma: Span::from_nanos(sigma.wrapping_add(over(slope)) as i64),
         levels: Levels::from_bits(levels),
@@ -143,10 +150,11 @@ fn near_reading(words: &[u64; 11], raw: RawInstant) -> Option<Reading> {
 /// It ends before the state falls, and where the chord would leave the curve by more than one part in 64.
 fn near_range(s: &Solution) -> (Span, Rate) {
     let never = (Span::ZERO, Rate::ZERO);
-    let summands =
-        [s.utc.as_nanos(), s.early.as_nanos(), s.late.as_nanos(), s.variance.sigma(Span::ZERO).as_nanos()];
+    let narrow = s.narrow.map_or((Span::ZERO, Span::ZERO), |n| (n.early, n.late));
+    let spans = [s.early, s.late, narrow.0, narrow.1, s.variance.sigma(Span::ZERO)];
+    let summands = [s.utc.as_nanos()].into_iter().chain(spans.map(Span::as_nanos));
     let fits = |rate: Rate| rate.to_bits().unsigned_abs() < 1 << 38;
-    if summands.iter().map(|&n| i128::from(n).abs()).sum::<i128>() > i128::from(i64::MAX / 2)
+    if summands.map(|n| i128::from(n).abs()).sum::<i128>() > i128::from(i64::MAX / 2)
         || !fits(s.rate)
         || !fits(s.bound_growth)
     {
@@ -189,6 +197,7 @@ impl Publication {
             utc: self.solution.utc + missed,
             early: Span::MAX,
             late: Span::MAX,
+            narrow: None,
             state: State::Unsynced,
             reason: Reason::Suspended,
             ..self.solution
@@ -199,11 +208,16 @@ impl Publication {
     fn to_words(self) -> [u64; WORDS] {
         let s = &self.solution;
         let (near, slope) = near_range(s);
-        let codes =
-            s.state as u64 | (s.reason as u64) << 8 | (s.leap as u64) << 16 | u64::from(s.disruptions) << 32;
+        let asymmetry = s.narrow.map_or(0, |n| n.assumes.asymmetry());
+        let (narrow_early, narrow_late) = s.narrow.map_or((Span::ZERO, Span::ZERO), |n| (n.early, n.late));
+        let codes = s.state as u64
+            | (s.reason as u64) << 8
+            | (s.leap as u64) << 16
+            | u64::from(asymmetry) << 24
+            | u64::from(s.disruptions) << 32;
         let [a, b, c, d] = s.variance.0.map(f64::to_bits);
         let mut words = [0; WORDS];
-        words[..18].copy_from_slice(&[
+        words[..20].copy_from_slice(&[
             s.at.as_nanos() as u64,
             near.as_nanos() as u64,
             s.utc.as_nanos() as u64,
@@ -215,6 +229,8 @@ impl Publication {
             s.variance.sigma(Span::ZERO).as_nanos() as u64,
             slope.to_bits() as u64,
             s.levels.to_bits(),
+            narrow_early.as_nanos() as u64,
+            narrow_late.as_nanos() as u64,
             a,
             b,
             c,
@@ -237,17 +253,22 @@ impl Publication {
             rate: rate(3),
             early: span(4),
             late: span(5),
+            narrow: Assumption::symmetry_within(code(3)).map(|assumes| Narrow {
+                early: span(11),
+                late: span(12),
+                assumes,
+            }),
             bound_growth: rate(6),
-            variance: Variance(std::array::from_fn(|i| f64::from_bits(words[11 + i]))),
+            variance: Variance(std::array::from_fn(|i| f64::from_bits(words[13 + i]))),
             levels: Levels::from_bits(words[10]),
             state: State::from_code(code(0)),
             reason: Reason::from_code(code(1)),
-            holdover_at: instant(15),
-            unsynced_at: instant(16),
+            holdover_at: instant(17),
+            unsynced_at: instant(18),
             disruptions: (words[7] >> 32) as u32,
             leap: Leap::from_code(code(2)),
         };
-        Publication { solution, slept: span(17) }
+        Publication { solution, slept: span(19) }
     }
 }
 
@@ -264,7 +285,8 @@ mod tests {
     prop_compose! {
         /// Anything that can be written, sensible or not.
         fn any_publication()(
-            n: [i64; 9],
+            n: [i64; 11],
+            asymmetry: u8,
             variance: [f64; 4],
             (state, reason, leap) in codes(),
             levels: u64,
@@ -277,6 +299,11 @@ mod tests {
                 rate: Rate::from_bits(n[2]),
                 early: Span::from_nanos(n[3]),
                 late: Span::from_nanos(n[4]),
+                narrow: Assumption::symmetry_within(asymmetry).map(|assumes| Narrow {
+                    early: Span::from_nanos(n[9]),
+                    late: Span::from_nanos(n[10]),
+                    assumes,
+                }),
                 bound_growth: Rate::from_bits(n[5]),
                 variance: Variance(variance),
                 levels: Levels::from_bits(levels),
@@ -299,6 +326,7 @@ mod tests {
             ppm in -500.0f64..500.0,
             growth in 0.0f64..500.0,
             bounds in [0i64..10_000_000_000, 0i64..10_000_000_000],
+            (asymmetry, share) in (0u8..40, 0.0f64..1.0),
             noise in [0.0f64..1e16, -1e6f64..1e6, 0.0f64..1e12, 0.0f64..1e4],
             holdover in 0i64..20_000_000_000,
         ) -> Solution {
@@ -308,6 +336,11 @@ mod tests {
                 rate: Rate::from_ppm(ppm),
                 early: Span::from_nanos(bounds[0]),
                 late: Span::from_nanos(bounds[1]),
+                narrow: Assumption::symmetry_within(asymmetry).map(|assumes| Narrow {
+                    early: Span::from_nanos((bounds[0] as f64 * share) as i64),
+                    late: Span::from_nanos((bounds[1] as f64 * share) as i64),
+                    assumes,
+                }),
                 bound_growth: Rate::from_ppm(growth),
                 variance: Variance(noise),
                 holdover_at: at + Span::from_nanos(holdover),
@@ -317,7 +350,7 @@ mod tests {
         }
     }
 
-    fn near_words(solution: Solution) -> [u64; 11] {
+    fn near_words(solution: Solution) -> [u64; 13] {
         let words = Publication { solution, slept: Span::ZERO }.to_words();
         std::array::from_fn(|i| words[i])
     }
@@ -350,6 +383,10 @@ mod tests {
                 let close = |a: Timestamp, b: Timestamp| (a - b).abs() <= Span::from_nanos(1);
                 prop_assert!(close(near.estimate, full.estimate), "{near:?} {full:?}");
                 prop_assert!(close(near.earliest, full.earliest) && close(near.latest, full.latest), "{near:?} {full:?}");
+                prop_assert_eq!(near.narrow.map(|n| n.assumes), full.narrow.map(|n| n.assumes));
+                for (near, full) in near.narrow.into_iter().zip(full.narrow) {
+                    prop_assert!(close(near.earliest, full.earliest) && close(near.latest, full.latest));
+                }
                 let sigma = full.sigma.as_nanos();
                 prop_assert!((near.sigma.as_nanos() - sigma).abs() <= 2 + sigma / 40, "{near:?} {full:?}");
                 prop_assert_eq!((near.state, near.reason, near.levels), (full.state, full.reason, full.levels));

@@ -2,6 +2,7 @@
 
 use crate::{Levels, Offset, Span, Timestamp};
 use std::fmt;
+use std::num::NonZeroU8;
 
 /// How far corrected time can be relied on, from best to worst by name, each with a [`Reason`] beside it.
 ///
@@ -103,17 +104,63 @@ impl Reason {
     }
 }
 
+/// What a narrow bound takes for granted, beside what the bound does; in words by [`Display`](fmt::Display).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Assumption(NonZeroU8);
+
+impl Assumption {
+    /// That the fastest round trips to most sources, and on from there to a reference clock, took as long one way as the
+    /// other but for so many thousandths of the round trip and 50 µs, and that this clock's frequency does not jump.
+    /// `None` for 0, which no path keeps to.
+    pub fn symmetry_within(thousandths: u8) -> Option<Assumption> {
+        NonZeroU8::new(thousandths).map(Assumption)
+    }
+
+    /// How much longer one way may take than the other, in thousandths of the round trip. As much as was configured, or
+    /// four times what the sources differ by where that is more.
+    pub fn asymmetry(self) -> u8 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Assumption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (percent, tenths) = (self.0.get() / 10, self.0.get() % 10);
+        let fraction = if tenths > 0 { format!(".{tenths}") } else { String::new() };
+        write!(
+            f,
+            "the fastest round trips to most sources took as long one way as the other, to within \
+             {percent}{fraction} % and 50 µs, and this clock's frequency does not jump"
+        )
+    }
+}
+
+/// Where true time is if an assumption holds, at the instant of a [`Reading`]: never outside the bound, and usually far
+/// inside of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NarrowBound {
+    /// True time is not before this, if the assumption holds.
+    pub earliest: Timestamp,
+    /// True time is not after this, if the assumption holds.
+    pub latest: Timestamp,
+    /// What is assumed.
+    pub assumes: Assumption,
+}
+
 /// Corrected time at one instant: a bound, an estimate, its spread, and whether to trust them.
 ///
 /// The *bound* `earliest..=latest` contains true time unless half of the sources or more lie. The *spread* `sigma`
 /// is of the calibrated interval: truth lies within ±1.96 `sigma` of `estimate` in 95 of 100 readings, and that
-/// share is measured all the time. The two are never mixed: the spread may be far smaller than the bound.
+/// share is measured all the time. The two are never mixed: the spread may be far smaller than the bound. Beside them
+/// stands a *narrow bound*, which is as certain as its assumption.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
     /// True time is not before this.
     pub earliest: Timestamp,
     /// True time is not after this.
     pub latest: Timestamp,
+    /// A bound that says what it assumes; `None` where there is none that says more than the bound does.
+    pub narrow: Option<NarrowBound>,
     /// The best estimate of true time (UTC).
     pub estimate: Timestamp,
     /// Half-width of the calibrated 95 % interval divided by 1.96.
@@ -136,6 +183,17 @@ impl Reading {
     /// The furthest that true time can be from `estimate`.
     pub fn max_error(&self) -> Span {
         (self.latest - self.estimate).max(self.estimate - self.earliest)
+    }
+
+    /// The same for an instant that is only known to within `by`: bounds are that much wider.
+    pub fn blurred(self, by: Span) -> Reading {
+        let narrow = |n: NarrowBound| NarrowBound { earliest: n.earliest - by, latest: n.latest + by, ..n };
+        Reading {
+            earliest: self.earliest - by,
+            latest: self.latest + by,
+            narrow: self.narrow.map(narrow),
+            ..self
+        }
     }
 
     /// Half-width of the calibrated interval around `estimate` that holds truth with probability `level` (0–1).
@@ -185,7 +243,16 @@ mod tests {
         let at = Timestamp::from_nanos(1_700_000_000_000_000_000);
         let levels = Levels::NORMAL;
         let reason = Reason::Agreement;
-        Reading { earliest: at - sigma, latest: at + sigma, estimate: at, sigma, levels, state, reason }
+        Reading {
+            earliest: at - sigma,
+            latest: at + sigma,
+            narrow: None,
+            estimate: at,
+            sigma,
+            levels,
+            state,
+            reason,
+        }
     }
 
     #[test]
@@ -200,6 +267,14 @@ mod tests {
         for state in [State::Warmup, State::Unsynced, State::Error] {
             assert_eq!(of(state, fresh), 0.0);
         }
+    }
+
+    #[test]
+    fn an_assumption_says_what_it_is() {
+        let said = |thousandths| Assumption::symmetry_within(thousandths).unwrap().to_string();
+        assert!(said(10).contains("to within 1 % and 50 µs"), "{}", said(10));
+        assert!(said(125).contains("to within 12.5 % and"), "{}", said(125));
+        assert_eq!(Assumption::symmetry_within(0), None);
     }
 
     #[test]

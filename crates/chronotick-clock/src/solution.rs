@@ -1,6 +1,6 @@
 //! True time as a function of the raw clock, as the engine publishes it and every reader evaluates it.
 
-use crate::{Rate, RawInstant, Reading, Reason, Span, State, Timestamp};
+use crate::{Assumption, NarrowBound, Rate, RawInstant, Reading, Reason, Span, State, Timestamp};
 
 /// What the sources announce about the end of the current month (RFC 5905 §7.3, leap indicator).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -123,6 +123,17 @@ impl Variance {
     }
 }
 
+/// Both sides of a narrow bound, as [`Solution::early`] and [`Solution::late`]; never negative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Narrow {
+    /// True time at `at` is no more than this before `utc`, if the assumption holds.
+    pub early: Span,
+    /// True time at `at` is no more than this after `utc`, if the assumption holds.
+    pub late: Span,
+    /// What is assumed.
+    pub assumes: Assumption,
+}
+
 /// True time as a function of the raw clock: what the engine publishes and every reader evaluates.
 ///
 /// A solution needs no successor to stay honest: its bound and its spread grow with the time since `at`, and after
@@ -139,7 +150,9 @@ pub struct Solution {
     pub early: Span,
     /// True time at `at` is no more than this after `utc`.
     pub late: Span,
-    /// How fast both sides of the bound grow with the distance from `at`.
+    /// A bound that says what it assumes.
+    pub narrow: Option<Narrow>,
+    /// How fast both sides of the bounds grow with the distance from `at`.
     pub bound_growth: Rate,
     /// Spread of the calibrated interval.
     pub variance: Variance,
@@ -168,6 +181,7 @@ impl Solution {
             rate: Rate::ZERO,
             early: Span::MAX,
             late: Span::MAX,
+            narrow: None,
             bound_growth: Rate::ZERO,
             variance: Variance([f64::from(i32::MAX).powi(4), 0.0, 0.0, 0.0]),
             levels: Levels::NORMAL,
@@ -198,6 +212,11 @@ impl Solution {
         Reading {
             earliest: estimate - (self.early + growth),
             latest: estimate + (self.late + growth),
+            narrow: self.narrow.map(|narrow| NarrowBound {
+                earliest: estimate - (narrow.early + growth),
+                latest: estimate + (narrow.late + growth),
+                assumes: narrow.assumes,
+            }),
             estimate,
             sigma: self.variance.sigma(age),
             levels: self.levels,
@@ -238,6 +257,11 @@ mod tests {
             rate: Rate::from_ppm(10.0),
             early: Span::from_micros(100),
             late: Span::from_micros(300),
+            narrow: Assumption::symmetry_within(10).map(|assumes| Narrow {
+                early: Span::from_micros(10),
+                late: Span::from_micros(30),
+                assumes,
+            }),
             bound_growth: Rate::from_ppm(1.0),
             variance: Variance([1e6, 0.0, 1e4, 0.0]),
             levels: Levels::NORMAL,
@@ -257,6 +281,9 @@ mod tests {
         assert_eq!(s.utc_at(after_100_s) - s.utc, Span::from_secs(100) + Span::from_millis(1));
         let reading = s.reading(after_100_s);
         assert_eq!(reading.latest - reading.estimate, Span::from_micros(400) + Span::from_nanos(1));
+        let narrow = reading.narrow.unwrap();
+        assert_eq!(reading.estimate - narrow.earliest, Span::from_micros(110) + Span::from_nanos(1));
+        assert_eq!(narrow.assumes.asymmetry(), 10);
     }
 
     #[test]

@@ -130,9 +130,9 @@ fn other_files_and_other_versions_are_refused() {
     assert!(matches!(refusal(b""), OpenError::NotAPage { .. }));
     assert!(matches!(refusal(&[7; 5000]), OpenError::NotAPage { .. }));
     let head = |version: u64| [*b"CHRTICK1", version.to_ne_bytes()].concat();
-    assert!(matches!(refusal(&head(1)), OpenError::NotAPage { .. }), "cut short");
-    let error = refusal(&head(2));
-    assert!(matches!(error, OpenError::Version { found: 2, .. }), "{error}");
+    assert!(matches!(refusal(&head(2)), OpenError::NotAPage { .. }), "cut short");
+    let error = refusal(&head(1));
+    assert!(matches!(error, OpenError::Version { found: 1, .. }), "{error}");
     fs::remove_file(dir.page()).unwrap();
     fs::create_dir(dir.page()).unwrap();
     assert!(matches!(Clock::open_at(&dir.page()), Err(OpenError::NotAPage { .. })));

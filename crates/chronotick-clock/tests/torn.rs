@@ -2,7 +2,8 @@
 //! publication, and never an older one than before.
 
 use chronotick_clock::{
-    Clock, Levels, Rate, RawInstant, Reason, Solution, Span, State, Timestamp, Variance, Writer,
+    Assumption, Clock, Levels, Narrow, Rate, RawInstant, Reason, Solution, Span, State, Timestamp, Variance,
+    Writer,
 };
 use std::path::PathBuf;
 
@@ -15,6 +16,11 @@ fn publication(n: i64) -> Solution {
         rate: Rate::from_bits(n),
         early: Span::from_nanos(n + 1),
         late: Span::from_nanos(n + 2),
+        narrow: Assumption::symmetry_within(n as u8).map(|assumes| Narrow {
+            early: Span::from_nanos(n / 2),
+            late: Span::from_nanos(n / 3),
+            assumes,
+        }),
         bound_growth: Rate::from_bits(n + 3),
         variance: Variance([(n * n) as f64, n as f64, n as f64 + 1.0, n as f64 + 2.0]),
         levels: Levels::from_bits(n as u64),
@@ -36,6 +42,12 @@ fn watch(clock: &Clock, reads: usize) {
         let n = reading.estimate.as_nanos() - 1_000_000_000_000;
         assert_eq!((reading.estimate - reading.earliest).as_nanos(), n + 2, "torn: {reading:?}");
         assert_eq!((reading.latest - reading.estimate).as_nanos(), n + 3, "torn: {reading:?}");
+        let assumed = reading.narrow.map_or(0, |narrow| narrow.assumes.asymmetry());
+        assert_eq!(assumed, n as u8, "torn: {reading:?}");
+        if let Some(narrow) = reading.narrow {
+            assert_eq!((reading.estimate - narrow.earliest).as_nanos(), n / 2 + 1, "torn: {reading:?}");
+            assert_eq!((narrow.latest - reading.estimate).as_nanos(), n / 3 + 1, "torn: {reading:?}");
+        }
         assert_eq!((reading.sigma.as_nanos(), reading.levels.to_bits()), (n, n as u64), "torn: {reading:?}");
         assert!(n >= last, "{n} after {last}");
         different += usize::from(n > last);

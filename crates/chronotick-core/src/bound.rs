@@ -112,6 +112,8 @@ pub(crate) struct Wander {
     last: Option<RawInstant>,
     window: Option<(RawInstant, f64, f64)>,
     largest_change: f64,
+    /// When each of the newest two blocks began, and the least and the most in it.
+    recent: [Option<(RawInstant, f64, f64)>; 2],
 }
 
 impl Wander {
@@ -119,9 +121,11 @@ impl Wander {
     const PRIOR: f64 = 15e-6;
     const FADE: Span = Span::from_secs(12 * 3600);
     const SPAN: Span = Span::from_secs(3600);
+    /// Two blocks of this length are the recent past.
+    const BLOCK: Span = Span::from_secs(300);
 
     pub(crate) fn new() -> Wander {
-        Wander { learned_for: Span::ZERO, last: None, window: None, largest_change: 0.0 }
+        Wander { learned_for: Span::ZERO, last: None, window: None, largest_change: 0.0, recent: [None; 2] }
     }
 
     /// Takes in an estimate of the rate whose standard deviation is small against what is learned from it.
@@ -136,12 +140,28 @@ impl Wander {
         self.largest_change = self.largest_change.max(most - least);
         let expired = at - begun > Wander::SPAN;
         self.window = Some(if expired { (at, rate, rate) } else { (begun, least, most) });
+        match &mut self.recent[0] {
+            Some((begun, least, most)) if at - *begun <= Wander::BLOCK => {
+                (*least, *most) = (least.min(rate), most.max(rate));
+            }
+            _ => self.recent = [Some((at, rate, rate)), self.recent[0]],
+        }
     }
 
     /// How far the frequency may be from its estimate, beside the estimate's own uncertainty.
     pub(crate) fn tolerance(&self) -> f64 {
         let faded = (-self.learned_for.as_secs_f64() / Wander::FADE.as_secs_f64()).exp();
         (Wander::PRIOR * faded).max(4.0 * self.largest_change)
+    }
+
+    /// The same for a clock whose frequency does not jump, so long after it was last measured: twice what its estimate
+    /// has moved by lately, since either end of that may be wrong, and what may come about meanwhile.
+    pub(crate) fn gradual(&self, idle: Span) -> f64 {
+        let spread =
+            |(least, most): (f64, f64), &(_, l, m): &(RawInstant, f64, f64)| (least.min(l), most.max(m));
+        let (least, most) = self.recent.iter().flatten().fold((f64::INFINITY, f64::NEG_INFINITY), spread);
+        let meanwhile = (idle.as_secs_f64() / Wander::SPAN.as_secs_f64()).clamp(0.0, 1.0);
+        2.0 * (most - least).max(0.0) + self.tolerance() * meanwhile
     }
 }
 
@@ -193,6 +213,21 @@ mod tests {
             wander.observe(RawInstant::from_nanos(i * 16_000_000_000), Rate::from_ppm(rate));
         }
         assert!((wander.tolerance() * 1e6 - 8.0).abs() < 0.1, "{}", wander.tolerance());
+    }
+
+    #[test]
+    fn without_jumps_little_comes_about_meanwhile_and_a_jump_is_not_forgotten_at_once() {
+        let at = |secs: i64| RawInstant::from_nanos(secs * 1_000_000_000);
+        let mut wander = Wander::new();
+        assert_eq!(wander.gradual(Span::ZERO), 0.0);
+        assert_eq!(wander.gradual(Span::from_secs(1800)), 7.5e-6);
+        for i in 0..100 {
+            wander.observe(at(16 * i), Rate::from_ppm(if i < 50 { 0.0 } else { 2.0 }));
+        }
+        // The jump was 800 s ago by now, and is 4 ppm for ten minutes at most.
+        assert_eq!(wander.gradual(Span::ZERO), 0.0);
+        wander.observe(at(1600), Rate::from_ppm(3.0));
+        assert!((wander.gradual(Span::ZERO) - 2e-6).abs() < 1e-9);
     }
 
     proptest! {

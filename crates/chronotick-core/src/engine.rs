@@ -9,9 +9,11 @@ use crate::estimate::{Estimate, Estimator, Saved};
 use crate::fusion::{Correction, Fusion};
 use crate::select::Interval;
 use crate::status::{Explanation, SourceStatus, Verdict};
+use crate::symmetry::{Symmetry, Testimony};
 use crate::{
-    Basis, Conditions, Disruption, Event, Forecast, Implausible, Leap, Levels, Measurement, MemberStatus,
-    Outlook, Past, Rate, RawInstant, Reason, Settings, Solution, SourceId, Span, State, Timestamp, Variance,
+    Assumption, Basis, Conditions, Disruption, Event, Forecast, Implausible, Leap, Levels, Measurement,
+    MemberStatus, Narrow, Outlook, Past, Rate, RawInstant, Reason, Settings, Solution, SourceId, Span, State,
+    Timestamp, Variance,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -46,6 +48,8 @@ pub struct Engine {
     estimator: Asked,
     past: Past,
     wander: Wander,
+    /// To when all sources' [`Symmetry`] has been carried.
+    carried: RawInstant,
     fusion: Fusion,
     /// Where the newest majority saw true time, and when.
     majority: Option<(RawInstant, Interval)>,
@@ -63,6 +67,7 @@ pub struct Engine {
 struct Source {
     name: String,
     bound: Option<SourceBound>,
+    symmetry: Symmetry,
     newest: Option<Measurement>,
     verdict: Verdict,
     measurements: u64,
@@ -92,6 +97,7 @@ impl Engine {
             estimator: Asked::default(),
             past: Past::default(),
             wander: Wander::new(),
+            carried: now,
             majority: None,
             last_trusted: None,
             trusted_count: 0,
@@ -109,6 +115,7 @@ impl Engine {
         let source = Source {
             name: name.into(),
             bound: None,
+            symmetry: Symmetry::default(),
             newest: None,
             verdict: Verdict::Unmeasured,
             measurements: 0,
@@ -137,6 +144,7 @@ impl Engine {
     /// Takes in a measurement. One of an unknown source, or older than the source's newest, is ignored.
     pub fn measure(&mut self, m: &Measurement) {
         let envelope = self.envelope(m.received);
+        self.carry(m.received);
         let Some(source) = self.sources.get_mut(&m.source) else { return };
         let (origin_raw, origin_utc) = *self.origin.get_or_insert((m.at, m.utc));
         if source.newest.is_some_and(|newest| m.received < newest.received) {
@@ -144,6 +152,9 @@ impl Engine {
         }
         let position = (m.utc - origin_utc) - (m.at - origin_raw);
         let said = SourceBound::of(m, position).carried_to(m.received, &envelope);
+        if self.settings.asymmetry > 0 {
+            source.symmetry.observe(m, said, self.settings.asymmetry);
+        }
         let known = source.bound.map(|b| b.carried_to(m.received, &envelope));
         let (bound, contradiction) = match known.map(|k| k.and(&said)) {
             Some(Some(both)) => (both, false),
@@ -239,6 +250,7 @@ impl Engine {
             rate: estimate.rate,
             early: utc - earliest,
             late: latest - utc,
+            narrow: self.narrow(now).map(|(region, assumes)| sides(region, utc - nominal, assumes)),
             // The bound is the bank's: it runs at the bank's rate, however the answer runs inside of it.
             bound_growth: Rate::from_f64(growth.as_f64() + fused.rate.abs() * 1e-9),
             variance,
@@ -429,6 +441,7 @@ impl Engine {
         self.last_trusted = None;
         for source in self.sources.values_mut() {
             source.bound = None;
+            source.symmetry.forget_time();
             source.verdict = Verdict::Unmeasured;
         }
     }
@@ -462,6 +475,41 @@ impl Engine {
         } else {
             Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance }
         }
+    }
+
+    /// As [`envelope`](Engine::envelope), for a clock whose frequency does not jump.
+    fn closely(&mut self, now: RawInstant) -> Envelope {
+        let plain = self.envelope(now);
+        let (Some(estimate), Some(last)) = (self.estimator.estimate(now), self.last_trusted) else {
+            return plain;
+        };
+        // Halfway between then and now: what has come about grows with the time.
+        let idle = ((self.carried - last).max(Span::ZERO) + (now - last)).half();
+        let tolerance = Rate::from_f64(4.0 * estimate.rate_sigma.as_f64() + self.wander.gradual(idle));
+        if tolerance < plain.tolerance { Envelope { rate: estimate.rate, tolerance } } else { plain }
+    }
+
+    fn carry(&mut self, now: RawInstant) {
+        let closely = self.closely(now);
+        self.sources.values_mut().for_each(|s| s.symmetry.carry(now, &closely));
+        self.carried = now;
+    }
+
+    /// Where true time is at `now` on the nominal scale if the paths are symmetric; `None` where that says no more than
+    /// the bound does.
+    fn narrow(&mut self, now: RawInstant) -> Option<(Interval, Assumption)> {
+        if self.settings.asymmetry == 0 {
+            return None;
+        }
+        let (region, _) = self.region(now)?;
+        let (envelope, closely) = (self.envelope(now), self.closely(now));
+        let testimony = |s: &Source| {
+            let plain = s.bound?.carried_to(now, &envelope).interval;
+            Some(s.symmetry.testimony(now, &closely, plain))
+        };
+        let all: Vec<Testimony> = self.sources.values().filter_map(testimony).collect();
+        let (narrow, asymmetry) = Testimony::majority(&all, self.settings.asymmetry)?;
+        (narrow != region).then_some((narrow, Assumption::symmetry_within(asymmetry)?))
     }
 
     /// The sources' intervals at `now`.
@@ -573,6 +621,13 @@ impl Asked {
         self.newest = None;
         &mut self.estimator
     }
+}
+
+/// The sides of the narrow bound around an estimate. Where that lies outside, one of the two is wrong, by at least the
+/// distance, and nobody knows which.
+fn sides(region: Interval, estimate: Span, assumes: Assumption) -> Narrow {
+    let outside = (region.lo - estimate).max(estimate - region.hi).max(Span::ZERO);
+    Narrow { early: estimate - region.lo + outside, late: region.hi - estimate + outside, assumes }
 }
 
 /// What is known without any trusted measurement: the middle of the bound, anything inside being equally likely.

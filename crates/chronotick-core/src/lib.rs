@@ -26,10 +26,12 @@ mod past;
 mod select;
 mod settings;
 mod status;
+mod symmetry;
 
 pub use bound::Edge;
 pub use chronotick_clock::{
-    Leap, Levels, Offset, Rate, RawInstant, Reading, Reason, Solution, Span, State, Timestamp, Variance,
+    Assumption, Leap, Levels, Narrow, Offset, Rate, RawInstant, Reading, Reason, Solution, Span, State,
+    Timestamp, Variance,
 };
 pub use disruption::Disruption;
 pub use engine::Engine;

@@ -17,6 +17,12 @@ impl Interval {
         self.lo <= other.hi && other.lo <= self.hi
     }
 
+    /// What both contain; `None` if they contradict each other.
+    pub(crate) fn and(&self, other: &Interval) -> Option<Interval> {
+        let both = Interval { lo: self.lo.max(other.lo), hi: self.hi.min(other.hi) };
+        (both.lo <= both.hi).then_some(both)
+    }
+
     /// The smallest interval that contains all; `None` of nothing.
     pub(crate) fn hull(intervals: &[Interval]) -> Option<Interval> {
         intervals.iter().copied().reduce(|a, b| Interval { lo: a.lo.min(b.lo), hi: a.hi.max(b.hi) })

@@ -21,6 +21,9 @@ pub struct Settings {
     /// Largest frequency error that the raw clock can have before it has been measured. Default 500 ppm, the
     /// largest that NTP provides for (RFC 5905 §11.3).
     pub frequency_tolerance: Rate,
+    /// What the narrow bound takes for granted of the paths, unless the sources differ by more: how much of the fastest
+    /// round trip one way may take longer than the other, in thousandths. Default 10; 0 for no narrow bound.
+    pub asymmetry: u8,
     /// A [`Member`](crate::Member) whose forecasts turned out less certain than this, one standard deviation at the
     /// horizon in question, has no share in the answer. Zero leaves all of them out. Default 50 ms.
     pub forecast_threshold: Span,
@@ -36,6 +39,7 @@ impl Default for Settings {
             max_bound: Span::from_millis(100),
             publish_interval: Span::from_secs(1),
             frequency_tolerance: Rate::from_ppm(500.0),
+            asymmetry: 10,
             forecast_threshold: Span::from_millis(50),
         }
     }

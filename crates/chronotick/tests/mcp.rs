@@ -5,7 +5,8 @@ use chronotick::door::{Door, SharedSnapshot};
 use chronotick::mcp::serve;
 use chronotick::snapshot::{EventView, Snapshot, SourceView, Traffic};
 use chronotick_clock::{
-    Clock, ClockPair, Leap, Levels, Rate, Reason, Solution, Span, State, Variance, Writer, raw_now,
+    Assumption, Clock, ClockPair, Leap, Levels, Narrow, Rate, Reason, Solution, Span, State, Variance,
+    Writer, raw_now,
 };
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError};
@@ -32,6 +33,11 @@ fn solution(age: Span) -> Solution {
         rate,
         early: Span::from_millis(2),
         late: Span::from_millis(3),
+        narrow: Assumption::symmetry_within(10).map(|assumes| Narrow {
+            early: Span::from_micros(200),
+            late: Span::from_micros(300),
+            assumes,
+        }),
         bound_growth: Rate::from_ppm(15.0),
         variance: Variance([9e8, 0.0, 500.0 * 500.0, 0.0]),
         levels: Levels::NORMAL,

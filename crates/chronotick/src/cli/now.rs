@@ -64,6 +64,13 @@ fn answer(door: &Door, options: &Now, answered_by: &str) -> Result<ExitCode, Fai
             "latest_ns": known.then(|| reading.latest.as_nanos().to_string()),
             "bound_early_ns": number(reading.estimate - reading.earliest),
             "bound_late_ns": number(reading.latest - reading.estimate),
+            "narrow": reading.narrow.filter(|_| known).map(|narrow| json!({
+                "earliest_ns": narrow.earliest.as_nanos().to_string(),
+                "latest_ns": narrow.latest.as_nanos().to_string(),
+                "early_ns": (reading.estimate - narrow.earliest).as_nanos(),
+                "late_ns": (narrow.latest - reading.estimate).as_nanos(),
+                "assumes": narrow.assumes.to_string(),
+            })),
             "sigma_ns": number(reading.sigma),
             "interval95_ns": number(reading.interval(0.95)),
             "system_time": rfc3339(pair.system),
@@ -78,8 +85,12 @@ fn answer(door: &Door, options: &Now, answered_by: &str) -> Result<ExitCode, Fai
     } else {
         let lines = if known {
             let (early, late) = (reading.estimate - reading.earliest, reading.latest - reading.estimate);
-            let half = reading.interval(0.95);
-            format!("{}\nbound   -{early} +{late}\n95 %    ±{half}", rfc3339(reading.estimate))
+            let narrow = reading.narrow.map_or(String::new(), |narrow| {
+                let (early, late) = (reading.estimate - narrow.earliest, narrow.latest - reading.estimate);
+                format!("narrow  -{early} +{late} if {}\n", narrow.assumes)
+            });
+            let (time, half) = (rfc3339(reading.estimate), reading.interval(0.95));
+            format!("{time}\nbound   -{early} +{late}\n{narrow}95 %    ±{half}")
         } else {
             "unknown".into()
         };

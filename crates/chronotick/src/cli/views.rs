@@ -2,7 +2,7 @@
 //! chrony's (`sources`, `tracking`) it has chrony's columns and chrony's signs, and converts them here and nowhere else.
 
 use crate::snapshot::{BoundView, EdgeView, HorizonView, ModelView, Snapshot, SourceView, Traffic};
-use chronotick_clock::{Reading, Span};
+use chronotick_clock::{NarrowBound, Reading, Span};
 use std::fmt::Write;
 
 /// What an operator looks at first.
@@ -13,6 +13,16 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     line("Source", snapshot.source.clone());
     line("Time (UTC)", crate::utc::rfc3339(reading.estimate));
     line("Bound", format!("-{} +{}", reading.estimate - reading.earliest, reading.latest - reading.estimate));
+    line(
+        "Narrow bound",
+        reading.narrow.map_or_else(
+            || "none (`chronotick explain` says why)".into(),
+            |narrow| {
+                let (early, late) = (reading.estimate - narrow.earliest, narrow.latest - reading.estimate);
+                format!("-{early} +{late}, if {}", narrow.assumes)
+            },
+        ),
+    );
     line("95 % interval", format!("±{}", reading.interval(0.95)));
     if let Some(clock) = &snapshot.clock {
         let offset = Span::from_nanos(clock.system_offset_ns);
@@ -188,6 +198,17 @@ pub(super) fn explain(snapshot: &Snapshot, reading: &Reading) -> String {
         "in 95 of 100 readings it is within ±{} (the calibrated interval).",
         reading.interval(0.95)
     );
+    out.push_str(&match reading.narrow {
+        Some(NarrowBound { earliest, latest, assumes }) => format!(
+            "If {assumes},\nit is between -{} and +{} (the narrow bound). The share is what is configured, or four times what the\n\
+             sources differ by.\n",
+            reading.estimate - earliest,
+            latest - reading.estimate
+        ),
+        None => "There is no narrow bound: too few sources have shown their fastest round trips, or the sources differ by\n\
+                 more than asymmetric paths explain, or none is configured.\n"
+            .into(),
+    });
     let measured = snapshot.sources.iter().filter(|s| s.bound.is_some()).count();
     let needed = measured / 2 + 1;
     let _ = writeln!(

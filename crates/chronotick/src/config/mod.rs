@@ -72,6 +72,9 @@ pub struct Ntp {
     pub timeout: Span,
     /// The half-width of the bound up to which time is called synced.
     pub max_acceptable_uncertainty: Span,
+    /// How much of the fastest round trip one way may take longer than the other, in thousandths: what the narrow bound
+    /// assumes; 0 for none.
+    pub path_asymmetry_permille: u32,
 }
 
 /// How often the servers are polled (`clock_measurement.timing`).
@@ -223,6 +226,7 @@ impl Default for Config {
                 servers: servers.map(|name| name.parse().expect("a default is valid")).to_vec(),
                 timeout: Span::from_secs(2),
                 max_acceptable_uncertainty: Span::from_millis(100),
+                path_asymmetry_permille: 10,
             },
             timing: Timing {
                 warm_up: Span::from_secs(180),

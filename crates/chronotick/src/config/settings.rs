@@ -127,7 +127,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);
 static LONG_TERM: [Setting; 6] = model_settings!("long_term", long_term);
 
-static BEFORE_MODELS: [Setting; 7] = [
+static BEFORE_MODELS: [Setting; 8] = [
     setting!(
         PRESET_KEY,
         PRESET,
@@ -158,6 +158,13 @@ static BEFORE_MODELS: [Setting; 7] = [
         ntp.max_acceptable_uncertainty,
         |node| seconds(node, Span::from_nanos(1_000)..=Span::from_secs(1)),
         "A bound wider than this many seconds to either side is not called synced."
+    ),
+    setting!(
+        "clock_measurement.ntp.path_asymmetry_permille",
+        None,
+        ntp.path_asymmetry_permille,
+        |node| count(node, 0..=250),
+        "The narrow bound assumes that one way takes at most so many thousandths of the fastest round trip longer; 0 for none."
     ),
     setting!(
         "clock_measurement.timing.warm_up.duration_seconds",

@@ -152,6 +152,7 @@ impl Daemon {
             timeout: config.ntp.timeout,
             max_bound: config.ntp.max_acceptable_uncertainty,
             forecast_threshold: config.fusion.uncertainty_threshold,
+            asymmetry: config.ntp.path_asymmetry_permille.try_into().unwrap_or(u8::MAX),
             publish_interval: Daemon::PUBLISH_EVERY,
             ..Settings::default()
         };

@@ -52,6 +52,11 @@ pub(super) struct Time {
     earliest_ns: Option<String>,
     /// bound: true time is not after
     latest_ns: Option<String>,
+    /// narrow bound: true time is not before, if narrow_assumes is true
+    narrow_earliest_ns: Option<String>,
+    narrow_latest_ns: Option<String>,
+    /// what the narrow bound takes for granted; null where there is none
+    narrow_assumes: Option<String>,
     /// half-width of the bound: corrected_time is wrong by no more, s
     max_error_seconds: Option<f64>,
     /// the clock and its servers are simulated, this is not real time; null if not known
@@ -142,12 +147,10 @@ impl Present {
         let slack = self.pair.slack;
         let sigma = (reading.sigma.as_nanos() as f64).hypot(slack.as_nanos() as f64 / 3f64.sqrt());
         self.known.then(|| Reading {
-            earliest: reading.earliest - slack,
-            latest: reading.latest + slack,
             sigma: Span::from_nanos(sigma.ceil() as i64),
             state: self.state,
             reason: self.reason,
-            ..reading
+            ..reading.blurred(slack)
         })
     }
 }
@@ -160,6 +163,7 @@ impl Time {
     fn of(present: &Present, door: &Door) -> Time {
         let Present { pair, solution, state, reason, known } = *present;
         let reading = present.reading(Span::ZERO);
+        let narrow = reading.and_then(|r| r.narrow);
         let corrected = reading.map_or(pair.system, |r| r.estimate);
         let simulation = door.snapshot().ok().map(|snapshot| snapshot.simulation);
         let trustworthy =
@@ -185,6 +189,9 @@ impl Time {
             system_time_ns: pair.system.as_nanos().to_string(),
             earliest_ns: reading.map(|r| r.earliest.as_nanos().to_string()),
             latest_ns: reading.map(|r| r.latest.as_nanos().to_string()),
+            narrow_earliest_ns: narrow.map(|n| n.earliest.as_nanos().to_string()),
+            narrow_latest_ns: narrow.map(|n| n.latest.as_nanos().to_string()),
+            narrow_assumes: narrow.map(|n| n.assumes.to_string()),
             max_error_seconds: reading.map(|r| seconds(r.max_error())),
             simulation,
         }
