@@ -28,7 +28,7 @@ pub const COLUMNS: [(&str, &str); TABLE.len()] = {
     columns
 };
 
-const TABLE: [Column; 25] = [
+const TABLE: [Column; 28] = [
     column("worlds", "how many worlds or traces are pooled", 0, |t| Some(t.len() as f64)),
     column("rms", "error, root of the mean square, µs, after the first 600 s", 1, |t| {
         micros(settled(t).rms)
@@ -48,6 +48,15 @@ const TABLE: [Column; 25] = [
     column("bound", "share of truth inside the bound", 4, |t| share(t, |row| Some(row.bounded))),
     column("bound µs", "median half-width of the bound, µs", 0, |t| {
         micros(median(rows(t).map(|r| r.bound)))
+    }),
+    column("narrow", "share of truth inside the narrow bound, where there is one", 4, |t| {
+        share(t, |row| row.narrow.map(|(holds, _)| holds))
+    }),
+    column("narrow µs", "median half-width of the narrow bound, µs", 0, |t| {
+        Some(narrow(t)).filter(|n| n.is_finite()).map(|n| n * 1e6)
+    }),
+    column("of chrony", "that, as a share of the half-width of chrony's bound, where recorded", 4, |t| {
+        Some(narrow(t) / median(t.iter().flat_map(|t| t.chrony_bounds.iter().copied())))
     }),
     column("<50 ms", "seconds until the bound is below 50 ms, at worst", 0, |t| useful(t, 0)),
     column("<5 ms", "seconds until the bound is below 5 ms, at worst", 0, |t| useful(t, 1)),
@@ -107,6 +116,10 @@ fn share(trials: &[Trial], has: impl Fn(&Row) -> Option<bool>) -> Option<f64> {
         all += 1;
     }
     (all > 0).then(|| f64::from(count as u32) / f64::from(all))
+}
+
+fn narrow(trials: &[Trial]) -> f64 {
+    median(rows(trials).filter_map(|row| Some(row.narrow?.1)))
 }
 
 fn harm(trials: &[Trial]) -> Option<f64> {

@@ -41,6 +41,8 @@ pub struct Rival {
     pub utc: Timestamp,
     /// The standard deviation it states.
     pub sigma: Span,
+    /// Half the width of the bound that it guarantees.
+    pub bound: Span,
 }
 
 /// Why a trace cannot be read.
@@ -167,7 +169,7 @@ fn truths(file: &Path) -> Result<Vec<Truth>, TraceError> {
         let raw = span(f, 0)?;
         let chrony = match f.get(2) {
             None | Some(&"") | Some(&"nan") => None,
-            Some(_) => Some(Rival { utc: EPOCH + raw + span(f, 2)?, sigma: span(f, 3)? }),
+            Some(_) => Some(Rival { utc: EPOCH + raw + span(f, 2)?, sigma: span(f, 3)?, bound: span(f, 4)? }),
         };
         Ok(Truth { raw: instant(raw), utc: EPOCH + raw + span(f, 1)?, chrony })
     })

@@ -26,6 +26,8 @@ pub struct Trial {
     pub rows: Vec<Row>,
     /// What the yardsticks said at the same instants.
     pub yardsticks: Vec<Yardstick>,
+    /// Half the widths of the bounds that chrony guaranteed on the same packets, in seconds; none where not recorded.
+    pub chrony_bounds: Vec<f64>,
     /// Errors of predictions, by how far they looked ahead.
     pub forecasts: Vec<Forecast>,
     /// The first raw instants at which the bound was narrower, to either side, than these spans.
@@ -43,6 +45,8 @@ pub struct Row {
     pub bounded: bool,
     /// Half the width of the bound, in seconds.
     pub bound: f64,
+    /// Whether the narrow bound contained truth, and half its width in seconds, where there was one.
+    pub narrow: Option<(bool, f64)>,
     /// In which state.
     pub state: State,
     /// System clock − truth, in seconds, where there is one.
@@ -107,6 +111,7 @@ impl Trial {
             what: scenario.what().into(),
             rows,
             yardsticks,
+            chrony_bounds: Vec::new(),
             forecasts: contest.forecasts,
             useful: contest.useful,
             events: contest.events,
@@ -136,6 +141,7 @@ impl Trial {
             what: "recorded".into(),
             rows,
             yardsticks,
+            chrony_bounds: trace.truth.iter().filter_map(|t| Some(t.chrony?.bound.as_secs_f64())).collect(),
             forecasts: contest.forecasts,
             useful: contest.useful,
             events: contest.events,
@@ -305,6 +311,10 @@ fn row(truth: Truth, reading: &Reading, system_error: Option<f64>) -> Row {
         answer: answer(truth.raw, error, reading.sigma, reading.levels),
         bounded: (reading.earliest..=reading.latest).contains(&truth.utc),
         bound: reading.half_width().as_secs_f64(),
+        narrow: reading.narrow.map(|narrow| {
+            let half_width = (narrow.latest - narrow.earliest).half();
+            ((narrow.earliest..=narrow.latest).contains(&truth.utc), half_width.as_secs_f64())
+        }),
         state: reading.state,
         system_error,
         correction: ((truth.utc - crate::trace::EPOCH) - (truth.raw - RawInstant::from_nanos(0)))
@@ -341,7 +351,7 @@ mod tests {
         let replayed = Trial::replay(&trace);
         assert_eq!(lived.rows.len(), replayed.rows.len());
         for (a, b) in lived.rows.iter().zip(&replayed.rows) {
-            assert_eq!((a.answer, a.bounded, a.bound), (b.answer, b.bounded, b.bound));
+            assert_eq!((a.answer, a.bounded, a.bound, a.narrow), (b.answer, b.bounded, b.bound, b.narrow));
         }
         for (a, b) in lived.yardsticks.iter().zip(&replayed.yardsticks) {
             assert_eq!((a.name, &a.answers), (b.name, &b.answers));

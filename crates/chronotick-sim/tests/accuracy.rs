@@ -4,6 +4,7 @@
 //! (`docs/accuracy.md`): one trace of each kind says little about ten percent.
 
 use chronotick_core::estimate::Estimator;
+use chronotick_sim::Trial;
 use chronotick_sim::score::{Answer, Regime, Score, chrony, replay};
 use chronotick_sim::trace::Trace;
 use std::path::Path;
@@ -20,6 +21,25 @@ fn check(name: &str, limit: f64, share: f64, coverage: std::ops::Range<f64>) -> 
     assert!(score.rms < share * rival.rms, "{name}: {score}, chrony {rival}");
     assert!(coverage.contains(&score.coverage[2]), "{name}: {score}");
     answers
+}
+
+/// The narrow bound holds truth on every row, and its median is at most a twentieth of that of chrony's bound.
+fn check_narrow(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces");
+    let trial = Trial::replay(&Trace::load(&folder, name).expect("the trace is part of the project"));
+    let narrow: Vec<(bool, f64)> = trial.rows.iter().filter_map(|row| row.narrow).collect();
+    assert!(narrow.iter().all(|(holds, _)| *holds), "{name}");
+    let median = |mut widths: Vec<f64>| {
+        widths.sort_by(f64::total_cmp);
+        widths[widths.len() / 2]
+    };
+    let (ours, chrony) = (median(narrow.iter().map(|n| n.1).collect()), median(trial.chrony_bounds));
+    assert!(ours < chrony / 20.0, "{name}: {ours} against {chrony}");
+}
+
+#[test]
+fn the_narrow_bound_is_a_twentieth_of_chronys() {
+    ["g3.114", "i.117", "w.119"].iter().for_each(|name| check_narrow(name));
 }
 
 #[test]

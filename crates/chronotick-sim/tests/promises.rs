@@ -27,6 +27,33 @@ fn truth_is_inside_the_bound() {
     }
 }
 
+/// Where paths are symmetric and the frequency does not jump, truth is inside the narrow bound: whatever liars, queues,
+/// detours, outages and the weather do. It is far narrower.
+#[test]
+fn truth_is_inside_the_narrow_bound_where_its_assumption_holds() {
+    for name in ["c", "d", "e4", "g2", "h", "r", "w", "liars-agree", "flapping", "smear"] {
+        let trial = trial(name, 11);
+        let narrow = || trial.rows.iter().filter_map(|row| Some((row, row.narrow?)));
+        let outside: Vec<i64> =
+            narrow().filter(|(_, (holds, _))| !holds).map(|(row, _)| seconds(row)).collect();
+        assert!(outside.is_empty(), "{name}: outside at {outside:?} s");
+        let wide = narrow().filter(|(row, (_, half_width))| *half_width > row.bound / 15.0).count();
+        assert!(
+            narrow().count() * 10 > trial.rows.len() * 9 && wide * 4 < trial.rows.len(),
+            "{name}: {wide}"
+        );
+    }
+}
+
+/// Sources that differ refute the assumption: then much more is assumed, or there is no narrow bound, and it says which.
+#[test]
+fn sources_that_differ_make_the_narrow_bound_say_so() {
+    let trial = trial("b2", 103);
+    let settled = || trial.rows.iter().filter(|row| seconds(row) > 600);
+    let narrow: Vec<f64> = settled().filter_map(|row| Some(row.narrow?.1)).collect();
+    assert!(narrow.iter().all(|half_width| *half_width > 0.4e-3), "{narrow:?}");
+}
+
 /// Liars in the minority do not pull the estimate out of what the honest sources allow.
 #[test]
 fn a_minority_of_liars_is_not_followed() {
