@@ -102,6 +102,9 @@ pub enum Command {
     /// Score everything at once: all built-in worlds, and every trace of the folders that are named.
     Score(Score),
     /// The forecasting models: fetch, show, check, time and remove checkpoints.
+    ///
+    /// A MODEL is a name from `models list`, a repository of the hub (OWNER/NAME or OWNER/NAME@REVISION), a folder with a
+    /// checkpoint, or the address of a server of your own.
     #[cfg(feature = "models")]
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -145,8 +148,7 @@ pub enum ConfigCommand {
     },
 }
 
-/// What can be done with models. A MODEL is a folder with a checkpoint, a repository of the hub (OWNER/NAME or
-/// OWNER/NAME@REVISION), a name from `models list`, or the address of a server of your own.
+/// What can be done with models.
 #[cfg(feature = "models")]
 #[derive(Subcommand, Debug)]
 pub enum ModelsCommand {

@@ -439,3 +439,58 @@ fn numbers(at: &str, values: Vec<Option<f64>>, wanted: usize, what: &str) -> Res
     };
     values.into_iter().enumerate().map(number).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GOOD: &str =
+        r#"{"forecasts": [[{"point": [1.5, -2e3], "mean": [0, 1], "quantiles": [[0, 1], [1, 2]]}]]}"#;
+    const DESCRIBED: &str = r#"{"chronotick_model": 1, "name": "x", "context": 8, "horizon": 4, "point": "mean",
+        "levels": [0.1, 0.9], "joint": true, "covariates": true}"#;
+
+    /// A text with some of its bytes replaced.
+    fn mangled(text: &'static str) -> impl Strategy<Value = String> {
+        let changes = prop::collection::vec((0..text.len(), any::<u8>()), 0..4);
+        changes.prop_map(|changes| {
+            let mut bytes = text.as_bytes().to_vec();
+            changes.into_iter().for_each(|(at, byte)| bytes[at] = byte);
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_is_complete_and_finite_or_refused(text in mangled(GOOD)) {
+            let tasks = [Task::from(vec![1.0])];
+            if let Ok(forecasts) = understand(&text, &tasks, 2, &[0.1, 0.9]) {
+                let [task] = &forecasts[..] else { panic!("one task") };
+                let [Forecast { point, mean, quantiles }] = &task[..] else { panic!("one target") };
+                prop_assert!(quantiles.len() == 2 && quantiles.iter().all(|step| step.len() == 2));
+                let rows = [point].into_iter().chain(mean).chain(quantiles);
+                for row in rows {
+                    prop_assert!(row.len() == 2 && row.iter().all(|value| value.is_finite()), "{row:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn a_description_is_sound_or_refused(text in mangled(DESCRIBED)) {
+            if let Ok((name, abilities)) = describe(&text) {
+                prop_assert!(name.chars().all(|c| !c.is_control()));
+                prop_assert!(abilities.context != Some(0) && abilities.horizon > 0);
+                if let Levels::Trained(levels) = abilities.levels {
+                    prop_assert!(levels.iter().all(|level| *level > 0.0 && *level < 1.0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_mangled_is_sound_before() {
+        let tasks = [Task::from(vec![1.0])];
+        assert_eq!(understand(GOOD, &tasks, 2, &[0.1, 0.9]).map(|forecasts| forecasts.len()), Ok(1));
+        assert_eq!(describe(DESCRIBED).map(|(name, _)| name), Ok("x".to_owned()));
+    }
+}
