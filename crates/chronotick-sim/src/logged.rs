@@ -16,7 +16,10 @@ use std::path::Path;
 struct Query {
     at: Timestamp,
     offset: Span,
+    /// Of the round trip, or whatever the recording has that grows with it.
     delay: Span,
+    /// Whether that is of the round trip.
+    measured: bool,
     answered: Span,
 }
 
@@ -59,6 +62,8 @@ const COLUMNS: &str = "a time, an NTP offset in ms and the answer given (see the
 /// A query judges only after so many have been seen, and predicts only if so many follow.
 const SEEN_FIRST: usize = 20;
 const FOLLOWING: usize = 7;
+/// A round trip that was not recorded took no longer than this; what the server says of its own is none of it.
+const UNKNOWN_DELAY: Span = Span::from_millis(60);
 /// What the reference cannot resolve.
 const RESOLUTION: f64 = 1.0;
 
@@ -95,13 +100,15 @@ impl Log {
             let answered = number(Some(answer)).ok_or_else(|| malformed(i + 1, "no answer".into()))?;
             // The stamp was taken before the query, so what separates the two beside the offset is its latency.
             let latency = number(ntp_time).map(|ntp| (ntp - at) * 1e3 - ms);
-            let delay = number(delay).or(latency).or(number(stated)).unwrap_or(0.0);
+            let trip = number(delay).or(latency);
+            let delay = trip.or(number(stated)).unwrap_or(0.0);
             let span = |ms: f64| Span::from_secs_f64(ms * 1e-3);
             let at = Timestamp::from_nanos((at * 1e9) as i64);
             queries.push(Query {
                 at,
                 offset: span(ms),
                 delay: span(delay.max(0.0)),
+                measured: trip.is_some(),
                 answered: span(answered),
             });
         }
@@ -165,13 +172,14 @@ impl Log {
             .iter()
             .map(|q| {
                 let prediction = predict(&mut engine, q);
-                let at = raw(q.at) + q.delay.half();
+                let delay = if q.measured { q.delay } else { UNKNOWN_DELAY };
+                let at = raw(q.at) + delay.half();
                 engine.measure(&Measurement {
                     source: SourceId(source.0),
                     at,
-                    received: raw(q.at) + q.delay,
-                    utc: q.at + q.delay.half() + q.offset,
-                    delay: q.delay,
+                    received: raw(q.at) + delay,
+                    utc: q.at + delay.half() + q.offset,
+                    delay,
                     root_delay: Span::ZERO,
                     root_dispersion: Span::from_millis(1),
                     stratum: 2,
@@ -224,6 +232,7 @@ mod tests {
             at: at(i),
             offset: Span::from_micros(offset(i)),
             delay: Span::from_millis(20 + i % 3),
+            measured: true,
             answered: Span::from_secs(1),
         });
         Log { name: "made".into(), queries: queries.collect() }

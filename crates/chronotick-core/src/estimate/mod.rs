@@ -102,8 +102,10 @@ struct PathState {
     known: bool,
     /// Measurements since then.
     seen: u32,
-    /// Measurements in a row that fitted nothing.
+    /// Measurements in a row that fitted nothing, but one another.
     rejected: u32,
+    /// How far off the newest of them was, s.
+    astray: f64,
     noise: Noise,
     /// Usual variance of a measurement, s².
     usual: f64,
@@ -356,7 +358,13 @@ impl Running {
         } else {
             let expected = self.bank.expect(&sight);
             if expected.e.abs() > GATE * (expected.v + r).sqrt() + excess.most {
-                path.rejected += 1;
+                // A clock that stepped shows the same error again; what scatters is noise that the delay does not explain.
+                let again = path.rejected == 0 || (expected.e - path.astray).abs() < 0.5 * path.astray.abs();
+                path.astray = expected.e;
+                path.rejected = if again { path.rejected + 1 } else { 1 };
+                if !again {
+                    path.noise.widen(excess, expected.e);
+                }
                 self.contradicted(slot, expected.e, paths);
                 return;
             }
@@ -410,6 +418,7 @@ impl PathState {
             known: false,
             seen: 0,
             rejected: 0,
+            astray: 0.0,
             noise: Noise::new(),
             usual: 0.0,
             newest: now,

@@ -13,6 +13,8 @@ const SIZES: usize = EDGES.len() + 1;
 const PRIOR: f64 = 12.0;
 /// So many measurements are remembered for each size.
 const MEMORY: f64 = 150.0;
+/// A measurement that is off by more than was thought possible is thought to be off by this share of it usually.
+const WIDE: f64 = 0.3;
 /// Error of a timestamp without any queue, s.
 const STAMP: f64 = 2e-6;
 
@@ -42,7 +44,13 @@ impl Noise {
         let seen = (e * e).min(9.0 * (v + r)) - v;
         self.weight[k] = (self.weight[k] + telling).min(MEMORY);
         self.factor[k] += telling / self.weight[k] * (seen / law - self.factor[k]);
-        self.factor[k] = self.factor[k].clamp(0.05, 30.0);
+        self.factor[k] = self.factor[k].max(0.05);
+    }
+
+    /// Learns that a measurement was off by `e` (s), far more than was thought possible.
+    pub(super) fn widen(&mut self, excess: &Excess, e: f64) {
+        let (k, law) = (size(excess), law(excess));
+        self.factor[k] = self.factor[k].max(WIDE.powi(2) * e * e / law);
     }
 }
 

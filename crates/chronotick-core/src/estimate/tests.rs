@@ -191,3 +191,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_source_whose_noise_no_delay_explains_is_averaged_and_moves_no_clock() {
+    let mut e = Estimator::default();
+    // All round trips alike, and every fifth answer six milliseconds off.
+    for i in 0..200 {
+        let c = if i % 5 == 3 { 6e-3 } else { 1e-4 * f64::from(i % 3) };
+        e.observe(&packet(0, 180.0 * f64::from(i), c, 0.03, 0.03));
+        if i > 60 {
+            let (error, sigma) = miss(&e, 180.0 * f64::from(i) + 90.0, 0.0);
+            assert!(error.abs() < 3e-3, "{i}: {error} ± {sigma}");
+        }
+    }
+}
