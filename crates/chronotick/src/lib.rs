@@ -4,6 +4,7 @@
 //! * [`door`] is what every answer is made from: the clock page and the [`snapshot`] beside it.
 //! * [`cli`] answers people, [`mcp`] answers agents.
 //! * [`models`] (feature `models`) are the forecasters, as checkpoints here or behind an address.
+//! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
 //! * [`demo`] runs all of it against a simulated clock.
 
 #![forbid(unsafe_code)]
@@ -17,4 +18,5 @@ pub mod mcp;
 #[cfg(feature = "models")]
 pub mod models;
 pub mod snapshot;
+pub mod trace;
 mod utc;

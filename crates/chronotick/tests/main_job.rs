@@ -288,7 +288,10 @@ const CHECKPOINT: &str =
 #[test]
 fn a_model_forecasts_beside_the_bank_and_a_missing_one_is_named() {
     let Some(server) = Chronyd::start("local stratum 1") else { return };
-    let daemon = Daemon::start_with(&[server.address()], &["--model", CHECKPOINT]);
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.jsonl").display().to_string();
+    let flags = ["--model", CHECKPOINT, "--debug-trace", "--debug-log-file", &trace];
+    let mut daemon = Daemon::start_with(&[server.address()], &flags);
     daemon.wait_for_state("synced");
     daemon.wait_for("with a forecast", |now| {
         let status = daemon.json(&["status", "--json"]);
@@ -306,6 +309,20 @@ fn a_model_forecasts_beside_the_bank_and_a_missing_one_is_named() {
     assert_truth_inside(&daemon);
     let explained = daemon.ask(&["explain"]);
     assert!(String::from_utf8_lossy(&explained.stdout).contains("short_term"), "{explained:?}");
+
+    // What the daemon was told gives what it answered, forecasts and all.
+    daemon.signal("-TERM");
+    assert!(daemon.child.wait().unwrap().success());
+    let replayed = daemon.json(&["replay", &trace, "--json"]);
+    let replayed = &replayed["traces"][0]["replayed"];
+    assert_eq!((&replayed["different"], &replayed["dropped"]), (&0.into(), &0.into()), "{replayed}");
+    for counted in ["measurements", "forecasts", "solutions"] {
+        assert!(replayed[counted].as_u64() > Some(1), "{replayed}");
+    }
+    let text = std::fs::read_to_string(&trace).unwrap();
+    for event in ["question", "forecast", "fusion", "model", "conditions", "solution"] {
+        assert!(text.contains(&format!("{{\"event\":\"{event}\"")), "no {event}");
+    }
 
     let daemon = Daemon::start_with(&[server.address()], &["--model", "/nowhere/model"]);
     let now = daemon.wait_for_state("synced");

@@ -3,6 +3,7 @@
 
 use super::args::{Replay, Score, Show, Simulate};
 use super::{Failure, say};
+use crate::trace::{self, Replayed};
 use chronotick_core::Span;
 use chronotick_sim::logged::{self, Judgement, Log};
 use chronotick_sim::trace::Trace;
@@ -26,6 +27,14 @@ pub(super) fn simulate(options: &Simulate) -> Result<ExitCode, Failure> {
 }
 
 pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
+    let (traced, other): (Vec<_>, Vec<_>) =
+        options.traces.iter().partition(|path| header(path).is_some_and(|line| trace::recognises(&line)));
+    if !traced.is_empty() {
+        if !other.is_empty() || options.ticks.is_some() {
+            return Err("a debug trace is replayed by itself: leave the rest to another call".into());
+        }
+        return again(&traced, options.show.json);
+    }
     let (logs, packets): (Vec<_>, Vec<_>) = options.traces.iter().partition(|path| is_log(path));
     let judge = |path: &PathBuf| Ok(Log::open(path)?.judge());
     let logs = logs.into_iter().map(judge).collect::<Result<Vec<_>, Failure>>()?;
@@ -57,11 +66,48 @@ pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
     show(&trials, &options.show)
 }
 
+/// Replays debug traces; fails if an answer is another one, unless the trace itself says that lines are missing.
+fn again(paths: &[&PathBuf], json: bool) -> Result<ExitCode, Failure> {
+    let mut same = true;
+    let mut objects = Vec::new();
+    for path in paths {
+        let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        let file = File::open(path).map_err(|e| named(&e))?;
+        let replayed = trace::replay(file).map_err(|e| named(&e))?;
+        let Replayed { measurements, forecasts, solutions, different, first_different, dropped } = replayed;
+        same &= different == 0;
+        if json {
+            objects.push(serde_json::json!({"trace": path, "replayed": replayed}));
+            continue;
+        }
+        let verdict = match first_different {
+            None => "all as they were, to the bit".to_owned(),
+            Some(line) => format!("{different} are others, the first in line {line}"),
+        };
+        let missing =
+            if dropped > 0 { format!("; {dropped} lines are missing in the trace") } else { String::new() };
+        say(&format!(
+            "{}: {measurements} measurements, {forecasts} forecasts; {solutions} answers, {verdict}{missing}\n",
+            path.display()
+        ))?;
+    }
+    if json {
+        say(&format!("{}\n", serde_json::json!({ "traces": objects })))?;
+    }
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Whether a file is a recording of the original system rather than one of packets.
 fn is_log(path: &Path) -> bool {
+    header(path).is_some_and(|line| Log::recognises(&line))
+}
+
+/// The first line of a file of text.
+fn header(path: &Path) -> Option<String> {
     let mut header = String::new();
-    let read = File::open(path).and_then(|file| BufReader::new(file.take(4_096)).read_line(&mut header));
-    read.is_ok() && Log::recognises(&header)
+    let file = File::open(path).ok()?;
+    BufReader::new(file.take(4_096)).read_line(&mut header).ok()?;
+    Some(header)
 }
 
 pub(super) fn score(options: &Score) -> Result<ExitCode, Failure> {

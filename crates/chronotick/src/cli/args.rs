@@ -47,6 +47,14 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
 
+    /// Write down measurements, forecasts, weights and answers, one JSON object on a line, for `replay`.
+    #[arg(long, global = true, num_args = 0, default_missing_value = "true")]
+    pub debug_trace: Option<String>,
+
+    /// The file for that, instead of debug.jsonl in the state directory.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub debug_log_file: Option<String>,
+
     /// Where the clock page is instead of the standard place.
     #[arg(long, global = true, value_name = "DIR")]
     pub runtime_dir: Option<String>,
@@ -97,7 +105,8 @@ pub enum Command {
     Mcp,
     /// Let the engine live through simulated worlds and score it against their truth.
     Simulate(Simulate),
-    /// Replay recorded exchanges through the engine, and score it where the truth lies beside them.
+    /// Replay recorded exchanges through the engine, and score it where the truth lies beside them; or a debug trace, to
+    /// prove that the engine answers the same again.
     Replay(Replay),
     /// Score everything at once: all built-in worlds, and every trace of the folders that are named.
     Score(Score),
@@ -237,7 +246,7 @@ pub struct Simulate {
 /// Which recordings.
 #[derive(Args, Debug)]
 pub struct Replay {
-    /// Packets files, gzipped or not, or their paths without `.packets.csv`.
+    /// Packets files, gzipped or not, or their paths without `.packets.csv`; or debug traces.
     #[arg(value_name = "TRACE", required = true)]
     pub traces: Vec<PathBuf>,
     /// Write `raw,correction,sd` at every 10 s of the raw clock, each from what had arrived by then.
@@ -296,6 +305,8 @@ impl From<&Arguments> for crate::config::Overrides {
             model: arguments.model.clone(),
             device: arguments.device.clone(),
             log_level: arguments.log_level.clone(),
+            debug_trace: arguments.debug_trace.clone(),
+            debug_log_file: arguments.debug_log_file.clone(),
             runtime_dir: arguments.runtime_dir.clone(),
             state_dir: arguments.state_dir.clone(),
         }

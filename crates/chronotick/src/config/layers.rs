@@ -25,6 +25,10 @@ pub struct Overrides {
     pub device: Option<String>,
     /// `--log-level`.
     pub log_level: Option<String>,
+    /// `--debug-trace`.
+    pub debug_trace: Option<String>,
+    /// `--debug-log-file`.
+    pub debug_log_file: Option<String>,
     /// `--runtime-dir`.
     pub runtime_dir: Option<String>,
     /// `--state-dir`.
@@ -72,7 +76,8 @@ impl Config {
     /// The file is the one that is given, or that `CHRONOTICK_CONFIG` names, or the first of [`search_paths`] that
     /// exists; that there is none is fine. A variable that is empty counts as not set. The variables are
     /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_PRESET`, `CHRONOTICK_WARMUP` (seconds),
-    /// `CHRONOTICK_MODEL`, `CHRONOTICK_DEVICE`, `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_RUNTIME_DIR` and `CHRONOTICK_STATE_DIR`; the
+    /// `CHRONOTICK_MODEL`, `CHRONOTICK_DEVICE`, `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_DEBUG_TRACE`,
+    /// `CHRONOTICK_DEBUG_LOG_FILE`, `CHRONOTICK_RUNTIME_DIR` and `CHRONOTICK_STATE_DIR`; the
     /// default of the state directory follows systemd's and the XDG specification's variables, that of the runtime
     /// directory is [`chronotick_clock::runtime_dir`].
     ///

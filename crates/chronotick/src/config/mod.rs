@@ -57,6 +57,10 @@ pub struct Config {
     pub covariates: bool,
     /// What is logged.
     pub log_level: LogLevel,
+    /// Whether everything that goes into the engine and out of it is written down.
+    pub debug_trace: bool,
+    /// Where to; a file that is named here is written in any case.
+    pub debug_log_file: Option<PathBuf>,
     /// Where the clock page and the sockets are; absolute.
     pub runtime_dir: PathBuf,
     /// Where the history and what was learned of the clock are kept; absolute.
@@ -208,6 +212,14 @@ words! {
     }
 }
 
+impl Config {
+    /// Where the debug trace goes, if one is to be written.
+    pub fn trace_file(&self) -> Option<PathBuf> {
+        let usual = || self.debug_trace.then(|| self.state_dir.join("debug.jsonl"));
+        self.debug_log_file.clone().or_else(usual)
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         // One family of leap-second handling: time.google.com, in the original's list, smears; these do not.
@@ -243,6 +255,8 @@ impl Default for Config {
             inference: Inference { cpu_percent: 10 },
             covariates: true,
             log_level: LogLevel::Info,
+            debug_trace: false,
+            debug_log_file: None,
             runtime_dir: chronotick_clock::runtime_dir(),
             state_dir: PathBuf::from("/var/lib/chronotick"),
         }

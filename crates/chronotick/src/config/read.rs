@@ -186,6 +186,12 @@ pub(super) fn directory(node: &Node) -> Result<PathBuf, Problem> {
     Ok(path)
 }
 
+/// A file; a relative path is below the working directory.
+pub(super) fn file(node: &Node) -> Result<Option<PathBuf>, Problem> {
+    let text = scalar(node, "a file")?;
+    std::path::absolute(text).map(Some).map_err(|e| Problem::Unreadable(e.to_string()))
+}
+
 /// A list of servers, or the same separated by commas; every bad one is reported.
 pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
     let single = |problem| vec![Fault { line: node.line, problem }];
@@ -245,6 +251,11 @@ impl Shown for u32 {
 impl Shown for bool {
     fn shown(&self) -> Value {
         (*self).into()
+    }
+}
+impl Shown for Option<PathBuf> {
+    fn shown(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Shown::shown)
     }
 }
 impl Shown for ModelName {

@@ -4,7 +4,7 @@
 //! writes.
 
 use super::finding::Fault;
-use super::read::{Shown, count, directory, model, seconds, servers, switch, word};
+use super::read::{Shown, count, directory, file, model, seconds, servers, switch, word};
 use super::yaml::Node;
 use super::{Config, Overrides};
 use chronotick_clock::Span;
@@ -45,6 +45,8 @@ outside! {
     MODEL = "CHRONOTICK_MODEL", "--model", model;
     DEVICE = "CHRONOTICK_DEVICE", "--device", device;
     LOG_LEVEL = "CHRONOTICK_LOG_LEVEL", "--log-level", log_level;
+    DEBUG_TRACE = "CHRONOTICK_DEBUG_TRACE", "--debug-trace", debug_trace;
+    DEBUG_LOG_FILE = "CHRONOTICK_DEBUG_LOG_FILE", "--debug-log-file", debug_log_file;
     RUNTIME_DIR = "CHRONOTICK_RUNTIME_DIR", "--runtime-dir", runtime_dir;
     STATE_DIR = "CHRONOTICK_STATE_DIR", "--state-dir", state_dir;
 }
@@ -189,7 +191,7 @@ static BEFORE_MODELS: [Setting; 8] = [
     ),
 ];
 
-static AFTER_MODELS: [Setting; 8] = [
+static AFTER_MODELS: [Setting; 10] = [
     setting!(
         "fusion.enabled",
         None,
@@ -231,6 +233,20 @@ static AFTER_MODELS: [Setting; 8] = [
         log_level,
         word,
         "What is logged: ERROR, WARNING, INFO, DEBUG or TRACE."
+    ),
+    setting!(
+        "logging.debug_trace",
+        DEBUG_TRACE,
+        debug_trace,
+        switch,
+        "Whether measurements, forecasts, weights and answers are written down, one JSON object on a line; `replay` reads it."
+    ),
+    setting!(
+        "logging.debug_log_file",
+        DEBUG_LOG_FILE,
+        debug_log_file,
+        file,
+        "The file for that, which is then written in any case; debug.jsonl in the state directory where none is named."
     ),
     setting!(
         "runtime_dir",

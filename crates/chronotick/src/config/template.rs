@@ -47,8 +47,8 @@ pub fn default_file() -> String {
         }
         let indent = "  ".repeat(path.len());
         text += &format!("{indent}# {}\n", setting.doc);
-        // What a directory is by default depends on who runs the program, so it is not fixed here.
-        let unset = if name.ends_with("_dir") { "# " } else { "" };
+        // What a directory is by default depends on who runs the program, and what is not there has no value.
+        let unset = if name.ends_with("_dir") || name.ends_with("_file") { "# " } else { "" };
         text += &match (setting.get)(&defaults) {
             Value::Array(items) => {
                 let item = |value: &Value| format!("{indent}  - {}\n", in_words(value));

@@ -2,23 +2,28 @@
 //! It measures, publishes, and once a second shows a snapshot to whoever asked for it.
 
 mod conditions;
+#[cfg(feature = "models")]
+mod history;
 mod link;
 #[cfg(feature = "models")]
 mod models;
 mod names;
+mod recorded;
 mod report;
 mod saved;
 
 use crate::config::Config;
 use crate::door::{Door, SharedSnapshot};
 use crate::snapshot::{EventView, Snapshot};
+use crate::trace::Tape;
 use chronotick_clock::{Clock, ClockPair, Writer, raw_now};
 use chronotick_core::{
-    Disruption, Engine, Event, Measurement, RawInstant, Settings, Span, Stamps, State, Timestamp, Verdict,
+    Disruption, Event, Measurement, RawInstant, Settings, Span, Stamps, State, Timestamp, Verdict,
 };
 use chronotick_os::{Waker, Watch, wait};
 use link::Link;
 use names::Names;
+use recorded::Recorded;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -100,7 +105,7 @@ impl Outlets {
 /// Measures and publishes until asked to stop.
 pub struct Daemon {
     machine: Box<dyn Machine>,
-    engine: Engine,
+    engine: Recorded,
     settings: chronotick_ntp::Settings,
     links: Vec<Link>,
     names: Names,
@@ -159,8 +164,10 @@ impl Daemon {
         let memory = state_dir.as_deref().map_or_else(saved::Memory::default, saved::Memory::load);
         let waker = stop.waker.clone();
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waker.wake());
-        let mut engine = Engine::new(settings, now);
-        memory.restore(&mut engine);
+        let mut engine = Recorded::new(settings, now, tape(config));
+        if let Some(saved) = memory.saved() {
+            engine.restore(&saved);
+        }
         Daemon {
             machine,
             engine,
@@ -291,7 +298,10 @@ impl Daemon {
         while let Some(mut conditions) = sensors.newest() {
             conditions.at = self.machine.local(conditions.at);
             self.engine.sense(&conditions);
-            sensors.keep(conditions);
+            #[cfg(feature = "models")]
+            if let Some(models) = &mut self.models {
+                models.remember(conditions);
+            }
         }
     }
 
@@ -305,14 +315,17 @@ impl Daemon {
             }
         }
         let Some(newest) = self.engine.last_trusted() else { return };
-        let Some(wanted) = models.wanted(now, newest) else { return };
+        let wanted = models.wanted(now, newest);
+        for line in models.changes() {
+            self.engine.note(|| line);
+        }
+        let Some(wanted) = wanted else { return };
         let Some(outlook) = self.engine.outlook(wanted.ages()) else { return };
         let past = self.engine.past().series(wanted.step, wanted.points, outlook.at).rates;
-        let conditions = match &self.conditions {
-            Some(sensors) if wanted.covariates => sensors.on_grid(outlook.at, wanted.step, past.len()),
-            _ => Vec::new(),
-        };
-        models.ask(&wanted, outlook, models::Series { frequency: past, conditions }, now);
+        let conditions = models.conditions(&wanted, outlook.at);
+        let series = models::Series { frequency: past, conditions };
+        self.engine.note(|| wanted.line(outlook.at, &series));
+        models.ask(&wanted, outlook, series, now);
     }
 
     fn check_machine(&mut self, now: RawInstant) {
@@ -436,6 +449,21 @@ impl Daemon {
         self.memory.learn(&self.engine, &self.links);
         if let Err(e) = self.memory.store(dir) {
             log::warn!("what was learned cannot be kept in {}: {e}", dir.display());
+        }
+    }
+}
+
+/// The debug trace that the configuration asks for; that it cannot be written is worth an error in the log, not more.
+fn tape(config: &Config) -> Option<Tape> {
+    let path = config.trace_file()?;
+    match Tape::create(&path) {
+        Ok(tape) => {
+            log::info!("tracing what goes into the engine and out of it to {}", path.display());
+            Some(tape)
+        }
+        Err(e) => {
+            log::error!("there is no debug trace: {}: {e}", path.display());
+            None
         }
     }
 }

@@ -6,10 +6,12 @@
 //! A model that is missing is looked for again every minute, one that fails is asked less and less often, one that
 //! panics is never asked again; an answer that comes too late to be of use is dropped.
 
+use super::history::History;
 use crate::config::{self, Config};
 use crate::models::{Model, Reference};
 use crate::snapshot::ModelView;
-use chronotick_core::{Ahead, Forecast, Member, Outlook, RawInstant, Span};
+use crate::trace::Line;
+use chronotick_core::{Ahead, Conditions, Forecast, Member, Outlook, RawInstant, Span};
 use chronotick_os::{raw_now, yield_to_others};
 use chronotick_tsfm::{Abilities, Covariate, Levels, Task};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -127,6 +129,8 @@ pub(super) struct Standing {
     origin: Option<RawInstant>,
     not_before: RawInstant,
     retry: Span,
+    /// What the trace was told of it.
+    told: Option<(Health, Counts)>,
 }
 
 /// What a model is to forecast from.
@@ -137,6 +141,21 @@ pub(super) struct Series {
     pub(super) frequency: Vec<f64>,
     /// What was measured beside it, each as long; NaN where nothing was.
     pub(super) conditions: Vec<Vec<f64>>,
+}
+
+impl Wanted {
+    /// The line of the trace on such a question.
+    pub(super) fn line(&self, origin: RawInstant, series: &Series) -> Line {
+        let known = |values: &Vec<f64>| values.iter().map(|x| Some(*x).filter(|x| x.is_finite())).collect();
+        Line::Question {
+            member: self.member.name().into(),
+            origin_ns: origin.as_nanos(),
+            step_ns: self.step.as_nanos(),
+            steps: self.steps,
+            frequency: known(&series.frequency),
+            conditions: series.conditions.iter().map(known).collect(),
+        }
+    }
 }
 
 /// A question to a model.
@@ -196,6 +215,7 @@ pub(super) struct Models {
     /// Of one processor.
     share: f64,
     rest_until: RawInstant,
+    conditions: History,
 }
 
 impl Models {
@@ -245,7 +265,17 @@ impl Models {
         if let Err(e) = thread::Builder::new().name("models".into()).spawn(work) {
             log::warn!("the models have no thread: {e}; the statistical engine serves alone");
         }
-        Models { standings, questions, answers, share, rest_until: now }
+        Models { standings, questions, answers, share, rest_until: now, conditions: History::default() }
+    }
+
+    /// Keeps what was measured of the machine, for models that take covariates.
+    pub(super) fn remember(&mut self, conditions: Conditions) {
+        self.conditions.keep(conditions);
+    }
+
+    /// The conditions on the grid of a question, if its model takes them.
+    pub(super) fn conditions(&self, wanted: &Wanted, at: RawInstant) -> Vec<Vec<f64>> {
+        if wanted.covariates { self.conditions.on_grid(at, wanted.step, wanted.points) } else { Vec::new() }
     }
 
     /// What is to be asked now, if anything is: something has been measured at `newest` since the last question, the
@@ -275,6 +305,28 @@ impl Models {
             steps: steps as usize,
             covariates: standing.covariates,
         })
+    }
+
+    /// How the models do that do otherwise than they did when this was asked the last time.
+    pub(super) fn changes(&mut self) -> Vec<Line> {
+        let changed = self.standings.iter_mut().filter_map(|s| {
+            let now = (s.health.clone(), s.counts);
+            (s.told.as_ref() != Some(&now)).then(|| {
+                let Counts { asked, answered, late, cached, put_off } = s.counts;
+                s.told = Some(now);
+                Line::Model {
+                    member: s.member.name().into(),
+                    state: s.health.word().into(),
+                    reason: s.health.reason().map(str::to_owned),
+                    asked,
+                    answered,
+                    late,
+                    cached,
+                    put_off,
+                }
+            })
+        });
+        changed.collect()
     }
 
     /// What is known of a member's model.
@@ -355,6 +407,7 @@ impl Standing {
             origin: None,
             not_before: now,
             retry: RETRY,
+            told: None,
         }
     }
 

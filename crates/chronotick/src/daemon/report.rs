@@ -5,6 +5,7 @@ use super::link::Link;
 use crate::snapshot::{
     BoundView, ClockView, EdgeView, HorizonView, ModelView, PathView, Snapshot, SourceView, Traffic,
 };
+use crate::trace::Line;
 use chronotick_clock::{ClockPair, raw_now};
 use chronotick_core::{
     Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Solution, SourceStatus,
@@ -45,6 +46,14 @@ impl Daemon {
         let system = self.machine.system(pair);
         let solution = self.engine.solution(raw);
         let sources = self.sources(raw, &solution);
+        let models = self.models(raw);
+        let source = self.engine.basis(raw).name();
+        if models.iter().any(|model| model.state != "off") {
+            let shares =
+                models.iter().map(|m| (m.member.clone(), m.weight, m.correction_ns, m.standing.clone()));
+            let (raw_ns, members) = (raw.as_nanos(), shares.collect());
+            self.engine.note(|| Line::Fusion { raw_ns, source: source.into(), members });
+        }
         let snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -56,7 +65,7 @@ impl Daemon {
             warmup_seconds: self.warmup.as_secs_f64(),
             state: solution.state.name().into(),
             reason: solution.reason.to_string(),
-            source: self.engine.basis(raw).name().into(),
+            source: source.into(),
             clock: self.clock(raw, system, &solution, &sources),
             traffic: Traffic {
                 polls: self.polls,
@@ -74,7 +83,7 @@ impl Daemon {
                 .into(),
             },
             sources,
-            models: self.models(raw),
+            models,
             unresolved: self
                 .names
                 .names

@@ -52,14 +52,14 @@ impl Memory {
         }
     }
 
-    /// Hands it to an engine that has measured nothing yet.
-    pub(super) fn restore(&self, engine: &mut Engine) {
+    /// What an engine that has measured nothing yet can take over.
+    pub(super) fn saved(&self) -> Option<Saved> {
         if self.rate_sigma <= 0 {
-            return;
+            return None;
         }
         let anew = if self.boot == boot() { Rate::ZERO } else { Memory::RECALIBRATED };
         let rate_sigma = self.rate_sigma.max(anew.to_bits());
-        engine.restore(&Saved { rate: self.rate, rate_sigma });
+        Some(Saved { rate: self.rate, rate_sigma })
     }
 
     /// The floor that an address's path had.
