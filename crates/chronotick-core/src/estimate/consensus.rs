@@ -45,7 +45,7 @@ pub(super) fn consensus(opinions: &[Option<Opinion>; PATHS]) -> ([f64; PATHS], f
             sum += *weight;
             squares += *weight * *weight;
             let distance = o.offset - middle;
-            let counts = 1.0 / (1.0 + (distance / (STRANGER * scale)).powi(4));
+            let counts = 1.0 / (1.0 + (distance / (STRANGER * scale)).powi(8));
             spread += counts * (distance * distance - o.variance);
             counted += counts;
         }
@@ -56,7 +56,7 @@ pub(super) fn consensus(opinions: &[Option<Opinion>; PATHS]) -> ([f64; PATHS], f
     }
     let freedom = (sum * sum / squares - 1.0).max(0.5);
     // What few paths disagree says little of how far they are all off together.
-    let caution = count as f64 / (count - 1) as f64;
+    let caution = 1.0 + 1.3 / (count - 1) as f64;
     (weights, spread.max(0.0) / counted / freedom * caution * caution)
 }
 
