@@ -1,4 +1,4 @@
-"""Both implementations, one thread each, in turns: `compare.py LATENCY FOLDER [NAME[@CONTEXT]..]` prints a table.
+"""Both implementations, one thread each, in turns: `compare.py LATENCY FOLDER [NAME[@CONTEXT][/half|/eight]..]` prints a table.
 
 The processes live side by side and forecast in short turns, so what else the machine does falls on both.
 """
@@ -29,10 +29,11 @@ class Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=os.environ | ONE_THREAD,
         )
-        while (line := self.process.stdout.readline()) and line.strip() != "ready":
+        while (line := self.process.stdout.readline()) and not line.startswith("ready"):
             pass
         if not line:
             raise RuntimeError(self.process.stderr.read().strip().splitlines()[-1:])
+        self.forecast = [float(word) for word in line.split()[1:]]
         self.start = time.perf_counter() - start
 
     def milliseconds(self, times):
@@ -55,13 +56,20 @@ def measure(command):
     return Worker(command)
 
 
+def apart(ours, torch):
+    largest = max(abs(a - b) for a, b in zip(ours.forecast, torch.forecast, strict=True))
+    return largest / statistics.pstdev(torch.forecast)
+
+
 def main(latency, folder, names):
-    print("| model | context | torch ms | ours ms | ratio | torch MB | ours MB (peak) | torch start s | ours start ms |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("Milliseconds: median (quickest). Apart: the largest difference of the forecasts, in deviations of theirs.\n")
+    print("| model | context | torch ms | ours ms | ratio | torch MB | ours MB (peak) | torch start s | ours start ms | apart |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for name in names:
+        name, _, precision = name.partition("/")
         name, _, context = name.partition("@")
         arguments = [str(Path(folder) / name), context or "100", str(HORIZON)]
-        ours = measure([latency, *arguments])
+        ours = measure([latency, *arguments, *filter(None, [precision])])
         try:
             torch = measure([sys.executable, str(Path(__file__).with_name("reference.py")), *arguments])
         except RuntimeError as error:
@@ -74,11 +82,15 @@ def main(latency, folder, names):
             for worker, taken in zip([ours, torch], times):
                 if worker:
                     taken.extend(worker.milliseconds(turn))
-        fast, slow = (statistics.median(taken) if taken else float("nan") for taken in times)
+        (fast, fast_least), (slow, slow_least) = (
+            (statistics.median(taken), min(taken)) if taken else (float("nan"), float("nan")) for taken in times
+        )
         print(
-            f"| {name} | {arguments[1]} | {slow:.2f} | {fast:.2f} | {slow / fast:.1f} "
+            f"| {' '.join([name, precision])} | {arguments[1]} | {slow:.2f} ({slow_least:.2f}) "
+            f"| {fast:.2f} ({fast_least:.2f}) | {slow / fast:.1f} ({slow_least / fast_least:.1f}) "
             f"| {torch.megabytes('VmRSS') if torch else float('nan'):.0f} | {ours.megabytes('VmRSS'):.0f} ({ours.megabytes('VmHWM'):.0f}) "
-            f"| {torch.start if torch else float('nan'):.1f} | {1000 * ours.start:.0f} |",
+            f"| {torch.start if torch else float('nan'):.1f} | {1000 * ours.start:.0f} "
+            f"| {apart(ours, torch) if torch else float('nan'):.1e} |",
             flush=True,
         )
         for worker in filter(None, [ours, torch]):

@@ -15,9 +15,9 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::OpenError;
 use crate::family::SUPPORTED;
 use crate::kernels::{Arena, Format};
+use crate::{OpenError, Precision};
 
 /// Largest size that a configuration may state: beyond every published model, small enough that products of a few
 /// sizes cannot overflow.
@@ -38,6 +38,7 @@ pub(crate) struct Checkpoint {
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Place>,
     device: Device,
+    precision: Precision,
     arena: OnceCell<Arena>,
 }
 
@@ -80,12 +81,18 @@ impl Checkpoint {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
             device: device()?,
+            precision: Precision::Stored,
             arena: OnceCell::new(),
         };
         for path in weight_files(dir)? {
             checkpoint.add_shard(path)?;
         }
         Ok(checkpoint)
+    }
+
+    /// The same, whose matrices are packed at this precision.
+    pub(crate) fn packed_at(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     fn add_shard(&mut self, path: PathBuf) -> Result<(), OpenError> {
@@ -208,9 +215,15 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// How a matrix of exactly this shape is packed: as wide as it is stored.
+    /// How a matrix of exactly this shape is packed.
     pub(crate) fn format(&self, name: &str, shape: &[usize]) -> Result<Format, OpenError> {
-        Ok(self.find(name, shape)?.1.format())
+        let (_, place) = self.find(name, shape)?;
+        Ok(match (self.precision, place.dtype.as_str()) {
+            (Precision::Eight, _) => Format::I8,
+            (_, "BF16") => Format::Bf16,
+            (Precision::Half, _) | (_, "F16") => Format::F16,
+            _ => Format::F32,
+        })
     }
 
     /// Memory for this checkpoint's weights.
@@ -249,16 +262,6 @@ impl Checkpoint {
         self.tensors
             .get(name)
             .ok_or_else(|| OpenError::MissingTensor { path: self.dir.clone(), name: name.to_owned() })
-    }
-}
-
-impl Place {
-    fn format(&self) -> Format {
-        match self.dtype.as_str() {
-            "F16" => Format::F16,
-            "BF16" => Format::Bf16,
-            _ => Format::F32,
-        }
     }
 }
 

@@ -18,6 +18,21 @@ use crate::{Abilities, Family, Forecast, ForecastError, Levels, OpenError, Task}
 /// The longest horizon, in steps: forecasts that feed on forecasts say nothing long before.
 pub(crate) const LONGEST: usize = 1 << 16;
 
+/// How a model's weights are kept in memory. Computing is in 32 bits in any case.
+///
+/// A forecast's time is mostly that of reading the weights. What the narrower ones cost is in `docs/inference.md`: the
+/// recorded cases of [`check`](crate::check) hold at [`Stored`](Self::Stored) only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// As the file has them: nothing is rounded.
+    #[default]
+    Stored,
+    /// In 16 bits: half of the memory of 32.
+    Half,
+    /// In 8 bits, with one scale for each output and 64 inputs: a little more than a quarter.
+    Eight,
+}
+
 /// A model, ready to forecast. It is immutable and can be shared between threads.
 pub struct Forecaster {
     network: Network,
@@ -36,8 +51,8 @@ pub(crate) enum Network {
 
 impl Forecaster {
     /// Opens a checkpoint as it is published: `config.json` beside `model.safetensors`, or beside
-    /// `model.safetensors.index.json` and its shards. The family is recognised from these. Weights of 16 bits are
-    /// widened to 32.
+    /// `model.safetensors.index.json` and its shards. The family is recognised from these. Weights are
+    /// kept as wide as the file has them.
     ///
     /// `model` is a folder, or where no such folder exists a [`Repository`](crate::hub::Repository) (`OWNER/NAME` or
     /// `OWNER/NAME@REVISION`), which is looked up in the [standard cache](crate::hub::Cache::standard); nothing is
@@ -48,7 +63,17 @@ impl Forecaster {
     /// [`OpenError`], for a repository that is not in the cache, and for anything in the folder that is missing,
     /// damaged, or not what its configuration says.
     pub fn open<P: AsRef<Path> + ?Sized>(model: &P) -> Result<Self, OpenError> {
-        let checkpoint = Checkpoint::open(&hub::folder(model.as_ref())?)?;
+        Self::open_with(model, Precision::Stored)
+    }
+
+    /// As [`open`](Self::open), with the weights kept in memory at this precision. On an accelerator they always have 32
+    /// bits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_with<P: AsRef<Path> + ?Sized>(model: &P, precision: Precision) -> Result<Self, OpenError> {
+        let checkpoint = Checkpoint::open(&hub::folder(model.as_ref())?)?.packed_at(precision);
         let network = match Family::of(&checkpoint)? {
             Family::ChronosBolt => Network::ChronosBolt(ChronosBolt::load(&checkpoint)?),
             Family::Chronos2 => Network::Chronos2(Chronos2::load(&checkpoint)?),

@@ -175,7 +175,7 @@ impl Linear {
     }
 }
 
-/// How a layer of these tensors is packed: as they are stored. They all have this shape.
+/// How a layer of these tensors, all of this shape, is packed: as each would be, if that is the same for all.
 fn format(
     checkpoint: &Checkpoint,
     names: &[String],

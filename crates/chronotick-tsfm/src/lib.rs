@@ -37,5 +37,5 @@ mod task;
 
 pub use error::{ForecastError, OpenError};
 pub use family::Family;
-pub use forecaster::{Forecaster, check_question};
+pub use forecaster::{Forecaster, Precision, check_question};
 pub use task::{Abilities, Covariate, Forecast, Levels, Point, Task};

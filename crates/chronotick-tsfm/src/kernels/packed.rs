@@ -149,6 +149,8 @@ impl Packed {
 
 /// A type in which weights are kept: any bytes are a number of it.
 pub(super) trait Stored: Copy {
+    /// Whether numbers take work to widen, which is worth doing once for many rows.
+    const NARROW: bool = true;
     /// Whether numbers are to be multiplied by the scale of their output and group.
     const SCALED: bool = false;
 
@@ -158,6 +160,8 @@ pub(super) trait Stored: Copy {
 }
 
 impl Stored for f32 {
+    const NARROW: bool = false;
+
     #[inline(always)]
     unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::Vector {
         // SAFETY: by this function's contract.
@@ -212,6 +216,52 @@ impl<W: Stored> Kernel for Product<W> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        if W::NARROW && self.rows > S::ROWS { self.widened_panels(simd) } else { self.panels(simd) }
+    }
+}
+
+impl<W: Stored> Product<W> {
+    /// Widens each panel before it is read for several blocks of rows.
+    #[inline(always)]
+    fn widened_panels<S: Simd>(&self, simd: S) {
+        let groups = self.inputs.div_ceil(GROUP);
+        let mut wide = vec![0f32; self.inputs * PANEL + 16];
+        let aligned = wide.as_ptr().align_offset(64).min(16);
+        for panel in 0..self.outputs.div_ceil(PANEL) {
+            for (input, numbers) in wide[aligned..].chunks_exact_mut(PANEL).enumerate().take(self.inputs) {
+                for (v, numbers) in numbers.chunks_exact_mut(S::LANES).enumerate() {
+                    let column = v * S::LANES;
+                    // SAFETY: the panel, the input and the columns are this product's, and the chunk is a vector long.
+                    unsafe {
+                        let mut x =
+                            W::load(simd, self.weights.add((panel * self.inputs + input) * PANEL + column));
+                        if W::SCALED {
+                            let group = panel * groups + input / GROUP;
+                            x = simd.mul(x, simd.load(self.scales.add(group * PANEL + column)));
+                        }
+                        simd.store(numbers.as_mut_ptr(), x);
+                    }
+                }
+            }
+            let first = panel * PANEL;
+            Product {
+                rows: self.rows,
+                inputs: self.inputs,
+                outputs: PANEL.min(self.outputs - first),
+                x: self.x,
+                x_stride: self.x_stride,
+                weights: wide[aligned..].as_ptr(),
+                scales: std::ptr::null(),
+                // SAFETY: the first output of the panel is one of this product's.
+                out: unsafe { self.out.add(first) },
+                out_stride: self.out_stride,
+            }
+            .panels(simd);
+        }
+    }
+
+    #[inline(always)]
+    fn panels<S: Simd>(&self, simd: S) {
         let blocks = self.rows.div_ceil(S::ROWS);
         for panel in 0..self.outputs.div_ceil(PANEL) {
             for column in (panel * PANEL..(panel + 1) * PANEL).step_by(2 * S::LANES) {
@@ -229,9 +279,7 @@ impl<W: Stored> Kernel for Product<W> {
             }
         }
     }
-}
 
-impl<W: Stored> Product<W> {
     /// # Safety
     /// There are so many rows, at most `S::ROWS`, and the column.
     #[inline(always)]

@@ -142,8 +142,10 @@ impl TimeMoe {
             let x = Tensor::new(block, &self.device)?.reshape((1, block.len(), 1))?;
             let mut h =
                 (self.embedding_gate.forward_then(&x, Activation::Silu)? * self.embedding.forward(&x)?)?;
-            for (layer, cache) in self.layers.iter().zip(&mut *caches) {
-                h = layer.forward(&h, &rotation, &mask, cache)?;
+            for (i, (layer, cache)) in self.layers.iter().zip(&mut *caches).enumerate() {
+                // Of the last layer only the newest token's answer is asked for.
+                let answered = if i + 1 == self.layers.len() { 1 } else { block.len() };
+                h = layer.forward(&h, answered, &rotation, &mask, cache)?;
             }
             newest = layers::last_token(&h)?;
             seen = positions.end;
@@ -173,8 +175,17 @@ impl Layer {
         })
     }
 
-    fn forward(&self, h: &Tensor, rotation: &Rotation, mask: &Tensor, cache: &mut Cache) -> Result<Tensor> {
-        let h = (h + self.attention.forward(&self.input_norm.forward(h)?, rotation, mask, cache)?)?;
+    /// The states of the newest `answered` tokens.
+    fn forward(
+        &self,
+        h: &Tensor,
+        answered: usize,
+        rotation: &Rotation,
+        mask: &Tensor,
+        cache: &mut Cache,
+    ) -> Result<Tensor> {
+        let mixed = self.attention.forward(&self.input_norm.forward(h)?, answered, rotation, mask, cache)?;
+        let h = (h.narrow(1, h.dim(1)? - answered, answered)? + mixed)?;
         &h + self.experts.forward(&self.post_attention_norm.forward(&h)?)?
     }
 }
@@ -197,12 +208,20 @@ impl Attention {
         })
     }
 
-    /// `[1, tokens, d]`; keys are kept rotated.
-    fn forward(&self, x: &Tensor, rotation: &Rotation, mask: &Tensor, cache: &mut Cache) -> Result<Tensor> {
+    /// `[1, tokens, d]` to `[1, answered, d]`; keys are kept rotated.
+    fn forward(
+        &self,
+        x: &Tensor,
+        answered: usize,
+        rotation: &Rotation,
+        mask: &Tensor,
+        cache: &mut Cache,
+    ) -> Result<Tensor> {
         let [q, k, v] = layers::split_stacked(&self.qkv.forward(x)?, self.heads)?;
-        let q = (rotation.forward(&q)? / (q.dim(3)? as f64).sqrt())?;
         let (k, v) = cache.append(rotation.forward(&k)?, v)?;
-        let mixed = layers::attention(&q, &k, &v, Some(mask))?;
+        let (d, others) = (q.dim(3)?, q.dim(2)? - answered);
+        let q = (rotation.forward(&q)?.narrow(2, others, answered)? / (d as f64).sqrt())?;
+        let mixed = layers::attention(&q, &k, &v, Some(&mask.narrow(0, others, answered)?))?;
         self.o.forward(&layers::join_heads(&mixed)?)
     }
 }
