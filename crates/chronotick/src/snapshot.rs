@@ -241,6 +241,14 @@ pub struct EventView {
     pub text: String,
 }
 
+impl ModelView {
+    /// The horizon that says most of it: where its weight is largest, else the longest.
+    pub fn telling(&self) -> Option<&HorizonView> {
+        let weightier = |a: &&HorizonView, b: &&HorizonView| a.weight.total_cmp(&b.weight);
+        self.horizons.iter().max_by(weightier)
+    }
+}
+
 impl Snapshot {
     const FILE: &str = "status.json";
 

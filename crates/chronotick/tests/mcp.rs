@@ -3,7 +3,7 @@
 
 use chronotick::door::{Door, SharedSnapshot};
 use chronotick::mcp::serve;
-use chronotick::snapshot::{EventView, Snapshot, SourceView, Traffic};
+use chronotick::snapshot::{EventView, HorizonView, ModelView, Snapshot, SourceView, Traffic};
 use chronotick_clock::{
     Assumption, Clock, ClockPair, Leap, Levels, Narrow, Rate, Reason, Solution, Span, State, Variance,
     Writer, raw_now,
@@ -75,6 +75,36 @@ fn source(verdict: &str, trouble: Option<&str>) -> SourceView {
     }
 }
 
+/// A model that has earned something at ten minutes.
+fn model() -> ModelView {
+    let horizon = |horizon_seconds, weight, skill| HorizonView {
+        horizon_seconds,
+        weight,
+        skill,
+        error_ns: 100_000,
+        stretches: 9,
+    };
+    ModelView {
+        member: "long_term".into(),
+        model: "chronos".into(),
+        family: Some("Chronos-Bolt".into()),
+        state: "failing".into(),
+        reason: Some("it said \u{202e}`rm`".into()),
+        standing: "better".into(),
+        weight: 0.25,
+        correction_ns: 1_000,
+        last_inference_seconds: Some(12.5),
+        inference_ms: Some(3.5),
+        busy_seconds: None,
+        asked: 10,
+        answered: 9,
+        late: 1,
+        cached: 4,
+        put_off: 0,
+        horizons: vec![horizon(60.0, 0.0, -0.1), horizon(600.0, 0.5, 0.2), horizon(1800.0, 0.0, -3.0)],
+    }
+}
+
 fn snapshot() -> Snapshot {
     Snapshot {
         version: "9.8.7".into(),
@@ -90,7 +120,7 @@ fn snapshot() -> Snapshot {
         clock: None,
         traffic: Traffic { polls: 200, answers: 198, trusted: 190, published: 1523, ..Traffic::default() },
         source: "bank".into(),
-        models: Vec::new(),
+        models: vec![model()],
         sources: vec![source("trusted", None), source("falseticker", None)],
         unresolved: vec![],
         events: vec![EventView { time: String::new(), text: String::new() }],
@@ -282,6 +312,13 @@ fn the_promised_fields_are_there_with_their_types() {
     }
     assert!((0.0..1e4).contains(&number(&status, "average_latency_ms")));
     assert_eq!((text(&status, "version"), &status["last_error"]), ("9.8.7", &Value::Null));
+    let model = &status["models"]["long_term"];
+    assert_eq!(text(model, "model"), "chronos");
+    // What an endpoint says of itself is not let through as it is.
+    assert_eq!((text(model, "state"), text(model, "reason")), ("failing", "it said ??rm?"));
+    let skill = [number(model, "skill"), number(model, "skill_horizon_seconds")];
+    assert_eq!((number(model, "weight"), skill), (0.25, [0.2, 600.0]));
+    assert_eq!(number(model, "last_inference_seconds"), 12.5);
     let future = machine.future(30.0);
     assert_eq!(number(&future, "future_seconds"), 30.0);
     for field in ["projected_time", "projected_uncertainty", "confidence_decay", "corrected_time"] {

@@ -265,9 +265,12 @@ fn in_short(model: &ModelView) -> String {
         None if state == "ready" => standing.clone(),
         None => state.clone(),
     };
+    let skill = model
+        .telling()
+        .map_or(String::new(), |h| format!(", skill {:+.3} at {:.0} s", h.skill, h.horizon_seconds));
     let last =
         model.last_inference_seconds.map_or(String::new(), |s| format!(", last inference {s:.0} s ago"));
-    format!("{member}{name}: weight {weight:.2}{last}; {why}")
+    format!("{member}{name}: weight {weight:.2}{skill}{last}; {why}")
 }
 
 /// Everything on who forecasts beside the bank.

@@ -4,10 +4,11 @@
 use super::time::seconds;
 use super::tools::printable;
 use crate::door::Door;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ModelView, Snapshot};
 use chronotick_clock::{Reason, Span, State, raw_now};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A daemon publishes once a second; one that has not for this long is taken for dead.
 const DEAD_AFTER: Span = Span::from_secs(5);
@@ -41,6 +42,9 @@ pub(super) struct Status {
     /// time sources that agree with the majority
     sources_trusted: Option<usize>,
     sources_total: Option<usize>,
+    /// who forecasts beside the statistical engine
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    models: Option<BTreeMap<String, Forecaster>>,
     /// newest trouble with a source or with the daemon
     last_error: Option<String>,
     /// since the daemon last published
@@ -51,6 +55,38 @@ pub(super) struct Status {
     version: Option<String>,
     /// the clock and its servers are simulated; null if not known
     simulation: Option<bool>,
+}
+
+/// One who forecasts beside the statistical engine; `docs/mcp.md` defines the fields.
+#[derive(Serialize)]
+struct Forecaster {
+    model: Option<String>,
+    state: String,
+    reason: Option<String>,
+    standing: String,
+    weight: f64,
+    skill: Option<f64>,
+    skill_horizon_seconds: Option<f64>,
+    last_inference_seconds: Option<f64>,
+}
+
+impl Forecaster {
+    /// By the name of the member.
+    fn of(view: &ModelView) -> (String, Forecaster) {
+        let telling = view.telling();
+        let forecaster = Forecaster {
+            model: Some(printable(&view.model)).filter(|name| !name.is_empty()),
+            state: printable(&view.state),
+            // An endpoint's own words come from the network.
+            reason: view.reason.as_deref().map(printable),
+            standing: printable(&view.standing),
+            weight: view.weight,
+            skill: telling.map(|h| h.skill),
+            skill_horizon_seconds: telling.map(|h| h.horizon_seconds),
+            last_inference_seconds: view.last_inference_seconds,
+        };
+        (printable(&view.member), forecaster)
+    }
 }
 
 /// The word of `daemon_status` and `status`: what earlier systems called ready is called synced in every other place.
@@ -86,6 +122,7 @@ impl Status {
             uptime_seconds: known.map(|s| s.uptime_seconds),
             sources_trusted: known.map(|s| s.sources.iter().filter(|x| x.verdict == "trusted").count()),
             sources_total: known.map(|s| s.sources.len()),
+            models: known.map(|s| s.models.iter().map(Forecaster::of).collect()),
             last_error: failure.or_else(|| known.and_then(trouble)),
             silent_seconds: age(page.age),
             snapshot_age_seconds: known.and_then(|s| age(s.age(raw_now()))),
