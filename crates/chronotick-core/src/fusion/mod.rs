@@ -197,7 +197,7 @@ pub struct HorizonStatus {
     pub skill: f64,
     /// Root mean square of what its forecasts and the judging measurements differ.
     pub error: Span,
-    /// How many stretches of time, each as long as the horizon or longer, were judged.
+    /// How many stretches of time, each twice as long as the horizon or longer, were judged.
     pub stretches: usize,
 }
 

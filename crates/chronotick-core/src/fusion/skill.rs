@@ -3,7 +3,7 @@
 //! With e what the bank's forecast fell short by and d what a member's differed from it, the share that makes the mean
 //! square of e − w·d least is Σed/Σd². That is fusion by inverse variance with the correlation of the errors: the noise
 //! of the judging measurements is in both forecasts' errors and drops out of their difference. Forecasts overlap, so
-//! evidence is counted in stretches of time as long as the horizon; what is certain of the share is what remains after
+//! evidence is counted in stretches of time twice as long as the horizon; what is certain of the share is what remains after
 //! several of its standard errors, and recent stretches have to agree.
 
 use super::MEMBERS;
@@ -90,7 +90,7 @@ impl Blend {
 
 impl Skill {
     pub(super) fn new(horizon: f64) -> Skill {
-        Skill { length: horizon.max(SHORTEST), stretches: VecDeque::new(), usual: 0.0 }
+        Skill { length: (2.0 * horizon).max(SHORTEST), stretches: VecDeque::new(), usual: 0.0 }
     }
 
     /// Takes in what every member said about a measurement with this variance (ns²).
@@ -195,7 +195,7 @@ const LEAST: f64 = 0.25;
 
 /// By how many standard errors a share is cut: more where few stretches speak.
 fn certainty(stretches: usize) -> f64 {
-    1.5 + 4.0 / stretches as f64
+    2.0 + 4.0 / stretches as f64
 }
 
 impl Stretch {
