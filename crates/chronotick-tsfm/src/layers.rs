@@ -86,7 +86,7 @@ impl Linear {
         if !device.is_cpu() {
             let load = |name: &String| checkpoint.tensor(name, &[outputs, inputs]);
             let weights = weights.iter().map(load).collect::<std::result::Result<Vec<_>, _>>()?;
-            return Ok(Self::new(checkpoint, &Tensor::cat(&weights, 0)?, bias)?);
+            return Ok(Self::on_device(&Tensor::cat(&weights, 0)?, bias)?);
         }
         let mut weight = Packed::zeros(
             checkpoint.arena(),
@@ -102,16 +102,29 @@ impl Linear {
         Ok(Self::Packed { weight, bias })
     }
 
-    /// A layer of a weight `[outputs, inputs]`; an empty bias is none.
-    pub(crate) fn new(checkpoint: &Checkpoint, weight: &Tensor, bias: Vec<f32>) -> Result<Self> {
-        let (outputs, inputs) = weight.dims2()?;
-        if weight.device().is_cpu() {
-            let mut packed = Packed::zeros(checkpoint.arena(), Format::F32, inputs, outputs);
-            packed.set(0, &weight.flatten_all()?.to_vec1()?);
-            return Ok(Self::Packed { weight: packed, bias });
+    /// A layer of a weight `[outputs, inputs]` whose rows are those of the tensor called `name` in another order; an empty
+    /// bias is none.
+    pub(crate) fn reordered(
+        checkpoint: &Checkpoint,
+        name: &str,
+        weight: &Tensor,
+        bias: Vec<f32>,
+    ) -> std::result::Result<Self, OpenError> {
+        if !weight.device().is_cpu() {
+            return Ok(Self::on_device(weight, bias)?);
         }
-        let bias =
-            if bias.is_empty() { None } else { Some(Tensor::from_vec(bias, outputs, weight.device())?) };
+        let (outputs, inputs) = weight.dims2()?;
+        let format = checkpoint.format(name, &[outputs, inputs])?;
+        let mut packed = Packed::zeros(checkpoint.arena(), format, inputs, outputs);
+        packed.set(0, &copy_of(weight)?);
+        Ok(Self::Packed { weight: packed, bias })
+    }
+
+    fn on_device(weight: &Tensor, bias: Vec<f32>) -> Result<Self> {
+        let bias = match bias.len() {
+            0 => None,
+            outputs => Some(Tensor::from_vec(bias, outputs, weight.device())?),
+        };
         Ok(Self::OnDevice { weight: weight.t()?.contiguous()?, bias })
     }
 

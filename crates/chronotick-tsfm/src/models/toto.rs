@@ -281,10 +281,11 @@ impl Attention {
         let by_head = |x: Tensor, columns: usize| -> Result<Tensor> {
             x.reshape((3, d / heads, heads, columns))?.transpose(1, 2)?.reshape((3 * d, columns))
         };
-        let weight = by_head(checkpoint.tensor(&format!("{name}.wQKV.weight"), &[3 * d, d])?, d)?;
+        let source = format!("{name}.wQKV.weight");
+        let weight = by_head(checkpoint.tensor(&source, &[3 * d, d])?, d)?;
         let bias = by_head(checkpoint.tensor(&format!("{name}.wQKV.bias"), &[3 * d])?, 1)?;
         Ok(Self {
-            qkv: Linear::new(checkpoint, &weight, bias.flatten_all()?.to_vec1()?)?,
+            qkv: Linear::reordered(checkpoint, &source, &weight, bias.flatten_all()?.to_vec1()?)?,
             output: Linear::load(checkpoint, &format!("{name}.wO"), d, d)?,
             heads,
         })
