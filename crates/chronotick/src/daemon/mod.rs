@@ -168,6 +168,8 @@ impl Daemon {
         if let Some(saved) = memory.saved() {
             engine.restore(&saved);
         }
+        // This machine's temperature says nothing of a simulated clock.
+        let sensing = config.covariates && config.fusion.enabled && !machine.is_simulated();
         Daemon {
             machine,
             engine,
@@ -182,9 +184,7 @@ impl Daemon {
             links: Vec::new(),
             #[cfg(feature = "models")]
             models: models::Models::start(config, now, wake.clone()),
-            conditions: (config.covariates && config.fusion.enabled)
-                .then(conditions::Sensors::start)
-                .flatten(),
+            conditions: sensing.then(conditions::Sensors::start).flatten(),
             names: Names::new(&config.ntp.servers, now, Arc::new(names::system), wake),
             watch: Watch::new(),
             outlets,
