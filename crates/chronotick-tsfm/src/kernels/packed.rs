@@ -133,12 +133,23 @@ impl Packed {
     }
 
     fn add_product_of<W: Stored>(&self, rows: usize, x: &[f32], out: &mut [f32]) {
+        // Rows that lie whole multiples of 2 KiB apart share their places in the first cache and push each other out.
+        let (mut apart, mut x_stride) = (Vec::new(), self.inputs);
+        if rows > 4 && self.inputs.is_multiple_of(512) {
+            x_stride = self.inputs + 16;
+            apart.reserve(rows * x_stride);
+            for row in x.chunks_exact(self.inputs) {
+                apart.extend_from_slice(row);
+                apart.extend_from_slice(&[0.0; 16]);
+            }
+        }
+        let x = if apart.is_empty() { x } else { &apart };
         dispatch(Product::<W> {
             rows,
             inputs: self.inputs,
             outputs: self.outputs,
             x: x.as_ptr(),
-            x_stride: self.inputs,
+            x_stride,
             weights: self.panels.as_slice().as_ptr().cast(),
             scales: self.scales.as_ptr(),
             out: out.as_mut_ptr(),
@@ -482,6 +493,7 @@ mod tests {
         for format in [Format::F32, Format::F16, Format::Bf16, Format::I8] {
             (1..=25).for_each(|rows| check(format, [rows, 37, 70], 3));
             (1..=65).for_each(|outputs| check(format, [3, 5, outputs], 4));
+            (4..=14).for_each(|rows| check(format, [rows, 512, 40], 5));
         }
     }
 
