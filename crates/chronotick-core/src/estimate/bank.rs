@@ -121,10 +121,9 @@ impl Bank {
             self.members.iter_mut().for_each(|m| m.filter.adopt(&filter));
             self.jumps = LIVES.map(|_| Jump::new(&filter));
         }
-        let best = self.best().clone();
-        for (jump, life) in self.jumps.iter_mut().zip(LIVES) {
-            if jump.measurements >= life {
-                *jump = Jump::new(&best);
+        for (i, life) in LIVES.into_iter().enumerate() {
+            if self.jumps[i].measurements >= life {
+                self.jumps[i] = Jump::new(self.best());
             }
         }
     }
@@ -136,7 +135,9 @@ impl Bank {
 
     /// Excesses on a path are smaller by `by` (s) from now on, because they are counted from another delay.
     pub(super) fn raise_floor(&mut self, path: usize, by: f64) {
-        self.each(|f| f.raise_floor(path, by));
+        if by != 0.0 {
+            self.each(|f| f.raise_floor(path, by));
+        }
     }
 
     /// Queues are not what they were: which way they lean is unknown.

@@ -13,8 +13,10 @@ pub(super) const CLOCK: usize = 4;
 const LEAN: usize = CLOCK;
 const FIRST: usize = LEAN + 1;
 const N: usize = FIRST + PATHS;
+/// Loops go over so many entries at a time: a number known to the compiler, and few beyond those in use.
+const LANES: usize = 4;
 
-pub(super) type Vector = [f64; N];
+type Vector = [f64; N.next_multiple_of(LANES)];
 type Block = [[f64; CLOCK]; CLOCK];
 
 /// How the frequency of a clock wanders, each with its white noise `q` per √s.
@@ -128,10 +130,13 @@ struct Transition {
 impl Transition {
     /// The same motion for twice the time.
     fn twice(&self) -> Transition {
-        let through = product(&self.f, &self.q);
-        let moved = |i: usize, j: usize| through[i].iter().zip(&self.f[j]).map(|(a, b)| a * b).sum::<f64>();
-        let q = symmetric(|i, j| self.q[i][j] + moved(i, j));
-        Transition { f: product(&self.f, &self.f), q }
+        Transition { f: product(&self.f, &self.f), q: self.carry(&self.q) }
+    }
+
+    /// What becomes of a covariance.
+    fn carry(&self, covariance: &Block) -> Block {
+        let moved = product(&product(&self.f, covariance), &transposed(&self.f));
+        symmetric(|i, j| moved[j][i] + self.q[i][j])
     }
 }
 
@@ -140,8 +145,24 @@ fn symmetric(entry: impl Fn(usize, usize) -> f64) -> Block {
     std::array::from_fn(|i| std::array::from_fn(|j| entry(i.min(j), i.max(j))))
 }
 
+fn transposed(a: &Block) -> Block {
+    std::array::from_fn(|i| std::array::from_fn(|j| a[j][i]))
+}
+
 fn product(a: &Block, b: &Block) -> Block {
-    std::array::from_fn(|i| std::array::from_fn(|j| (0..CLOCK).map(|k| a[i][k] * b[k][j]).sum()))
+    std::array::from_fn(|i| combination(&a[i], b))
+}
+
+/// The weighted sum of rows.
+#[inline]
+fn combination(weights: &[f64; CLOCK], rows: &Block) -> [f64; CLOCK] {
+    let mut sum = [0.0; CLOCK];
+    for (weight, row) in weights.iter().zip(rows) {
+        for (sum, entry) in sum.iter_mut().zip(row) {
+            *sum += weight * entry;
+        }
+    }
+    sum
 }
 
 /// How the queues of all paths lean to one side, together: an error of so much times a packet's excess.
@@ -203,14 +224,18 @@ pub(super) struct Forecast {
 pub(super) struct Filter {
     wander: Wander,
     lean: Lean,
+    /// How many entries of the state are in use; no path beyond them is known.
+    used: usize,
     x: Vector,
+    /// Covariance of the state.
     p: [Vector; N],
 }
 
 impl Filter {
     /// A filter that knows the correction to `sigma` (s), the rate as given, and no path.
     pub(super) fn new(wander: Wander, lean: Lean, sigma: f64, rate: f64, rate_sigma: f64) -> Filter {
-        let mut filter = Filter { wander, lean, x: [0.0; N], p: [[0.0; N]; N] };
+        let (x, p) = Default::default();
+        let mut filter = Filter { wander, lean, used: FIRST, x, p };
         filter.x[1] = rate;
         let [u, v] = wander.initial();
         for (i, variance) in
@@ -223,25 +248,18 @@ impl Filter {
 
     /// Moves on by `dt` seconds, in which each path's offset may have wandered by `path_walk` per √s.
     pub(super) fn advance(&mut self, dt: f64, path_walk: f64) {
-        let Transition { f, q } = self.wander.transition(dt);
-        let mut x = [0.0; CLOCK];
-        let mut rows = [[0.0; N]; CLOCK];
-        for ((x, row), f) in x.iter_mut().zip(&mut rows).zip(&f) {
-            for (k, &factor) in f.iter().enumerate() {
-                *x += factor * self.x[k];
-                add(row, factor, &self.p[k]);
-            }
+        let transition = self.wander.transition(dt);
+        let factors = transposed(&transition.f);
+        let block = transition.carry(&self.clock_covariance());
+        *clock_mut(&mut self.x) = combination(clock(&self.x), &factors);
+        for (row, moved) in self.p.iter_mut().zip(&block) {
+            *clock_mut(row) = *moved;
         }
-        self.x[..CLOCK].copy_from_slice(&x);
-        for (i, row) in rows.iter().enumerate() {
-            self.p[i] = *row;
-            for (j, column) in self.p.iter_mut().enumerate().skip(CLOCK) {
-                column[i] = row[j];
-            }
-            for j in 0..=i {
-                let moved: f64 = row.iter().zip(&f[j]).map(|(a, b)| a * b).sum();
-                self.p[i][j] = moved + q[i][j];
-                self.p[j][i] = self.p[i][j];
+        for i in CLOCK..self.used {
+            let moved = combination(clock(&self.p[i]), &factors);
+            *clock_mut(&mut self.p[i]) = moved;
+            for (row, covariance) in self.p.iter_mut().zip(moved) {
+                row[i] = covariance;
             }
         }
         if self.lean.sigma > 0.0 {
@@ -258,7 +276,7 @@ impl Filter {
 
     /// What a measurement says beyond the prediction.
     pub(super) fn innovation(&self, m: &Sight) -> Innovation {
-        let mut h = [0.0; N];
+        let mut h = Vector::default();
         h[0] = 1.0;
         h[1] = -m.back;
         if let Wander::Swing { .. } = self.wander {
@@ -279,11 +297,11 @@ impl Filter {
         // One factor, so that both triangles are rounded alike and the covariance stays symmetric.
         let scale = s.sqrt().recip();
         let k = with_state.map(|c| c * scale);
-        add(&mut self.x, scale * e, &k);
-        for (row, &gain) in self.p.iter_mut().zip(&k) {
-            add(row, -gain, &k);
+        add(&mut self.x, scale * e, &k, self.used);
+        for (row, &gain) in self.p[..self.used].iter_mut().zip(&k) {
+            add(row, -gain, &k, self.used);
         }
-        for i in 0..N {
+        for i in 0..self.used {
             if self.p[i][i] < 0.0 {
                 self.set_variance(i, 0.0);
             }
@@ -299,6 +317,7 @@ impl Filter {
 
     /// Forgets a path but for this offset and its variance.
     pub(super) fn reset_path(&mut self, path: usize, offset: f64, variance: f64) {
+        self.used = self.used.max(FIRST + path + 1);
         self.x[FIRST + path] = offset;
         self.set_variance(FIRST + path, variance);
     }
@@ -313,13 +332,7 @@ impl Filter {
     /// explained of that is an offset of the path.
     pub(super) fn raise_floor(&mut self, path: usize, by: f64) {
         if self.lean.sigma > 0.0 {
-            let path = FIRST + path;
-            self.x[path] += by * self.x[LEAN];
-            let lean = self.p[LEAN];
-            add(&mut self.p[path], by, &lean);
-            for row in &mut self.p {
-                row[path] += by * row[LEAN];
-            }
+            self.mix(FIRST + path, by, LEAN);
         }
     }
 
@@ -341,8 +354,8 @@ impl Filter {
     /// The same knowledge without a shape of the rate, and with a rate that may have jumped by `jump`.
     pub(super) fn jumped(&self, wander: Wander, jump: f64) -> Filter {
         let mut filter = self.clone();
+        filter.add_swing(1.0);
         filter.wander = wander;
-        filter.add_swing(self, 1.0);
         for i in 2..CLOCK {
             filter.x[i] = 0.0;
             filter.set_variance(i, 0.0);
@@ -354,28 +367,37 @@ impl Filter {
     /// Takes over what a filter without a shape of the rate knows, and keeps the shape.
     pub(super) fn adopt(&mut self, other: &Filter) {
         let own = self.clone();
-        (self.x, self.p) = (other.x, other.p);
+        (self.used, self.x, self.p) = (other.used, other.x, other.p);
         for i in 2..CLOCK {
             self.x[i] = own.x[i];
             self.p[i][2..CLOCK].copy_from_slice(&own.p[i][2..CLOCK]);
         }
-        self.add_swing(&own, -1.0);
+        self.add_swing(-1.0);
     }
 
-    /// Adds the swing of `shape`, or takes it away, from the rate.
-    fn add_swing(&mut self, shape: &Filter, sign: f64) {
-        if let Wander::Swing { .. } = shape.wander {
-            self.x[1] += sign * shape.x[2];
-            let swing = self.p[2];
-            add(&mut self.p[1], sign, &swing);
-            for row in &mut self.p {
-                row[1] += sign * row[2];
-            }
+    /// Adds the swing to the rate, or takes it away.
+    fn add_swing(&mut self, sign: f64) {
+        if let Wander::Swing { .. } = self.wander {
+            self.mix(1, sign, 2);
         }
     }
 
+    /// Adds a multiple of one entry of the state to another.
+    fn mix(&mut self, to: usize, factor: f64, from: usize) {
+        self.x[to] += factor * self.x[from];
+        let covariance = self.p[from];
+        add(&mut self.p[to], factor, &covariance, self.used);
+        for row in &mut self.p {
+            row[to] += factor * row[from];
+        }
+    }
+
+    fn clock_covariance(&self) -> Block {
+        std::array::from_fn(|i| *clock(&self.p[i]))
+    }
+
     fn set_variance(&mut self, i: usize, variance: f64) {
-        self.p[i] = [0.0; N];
+        self.p[i] = Vector::default();
         for row in &mut self.p {
             row[i] = 0.0;
         }
@@ -385,16 +407,14 @@ impl Filter {
     /// Correction plus the weighted offsets of the paths, `dt` seconds from now.
     pub(super) fn forecast(&self, dt: f64, weights: &[f64; PATHS]) -> Forecast {
         let Transition { f, q } = self.wander.transition(dt);
-        let mut c = [0.0; N];
-        c[..CLOCK].copy_from_slice(&f[0]);
-        c[FIRST..].copy_from_slice(weights);
+        let mut c = Vector::default();
+        *clock_mut(&mut c) = f[0];
+        c[FIRST..N].copy_from_slice(weights);
         // The swing is a part of the rate.
         let swing = f64::from(u8::from(matches!(self.wander, Wander::Swing { .. })));
-        let mut r = [0.0; N];
-        for (r, (f, g)) in r.iter_mut().zip(f[1].iter().zip(&f[2])) {
-            *r = f + swing * g;
-        }
-        let (pc, pr) = (self.times_covariance(&c), self.times_covariance(&r));
+        let r: [f64; CLOCK] = std::array::from_fn(|i| f[1][i] + swing * f[2][i]);
+        let pc = self.times_covariance(&c);
+        let pr = combination(&r, &self.clock_covariance());
         Forecast {
             c: dot(&c, &self.x),
             f: dot(&r, &self.x),
@@ -406,23 +426,36 @@ impl Filter {
     }
 
     fn times_covariance(&self, h: &Vector) -> Vector {
-        let mut product = [0.0; N];
-        for (row, &weight) in self.p.iter().zip(h) {
+        let mut product = Vector::default();
+        for (row, &weight) in self.p[..self.used].iter().zip(h) {
             if weight != 0.0 {
-                add(&mut product, weight, row);
+                add(&mut product, weight, row, self.used);
             }
         }
         product
     }
 }
 
-/// Adds a multiple of one vector to another.
-fn add(to: &mut Vector, factor: f64, other: &Vector) {
-    for (to, other) in to.iter_mut().zip(other) {
-        *to += factor * other;
+/// The part of a state, or of its covariance with something, that describes the clock itself.
+fn clock(vector: &Vector) -> &[f64; CLOCK] {
+    vector.first_chunk().expect("the clock is a part of the state")
+}
+
+fn clock_mut(vector: &mut Vector) -> &mut [f64; CLOCK] {
+    vector.first_chunk_mut().expect("the clock is a part of the state")
+}
+
+/// Adds a multiple of one vector to another: the first `n` entries, and those that share their lanes.
+#[inline]
+fn add(to: &mut Vector, factor: f64, other: &Vector, n: usize) {
+    let (to, other) = (to.as_chunks_mut::<LANES>().0, other.as_chunks::<LANES>().0);
+    for (to, other) in to.iter_mut().zip(other).take(n.div_ceil(LANES)) {
+        for (to, other) in to.iter_mut().zip(other) {
+            *to += factor * other;
+        }
     }
 }
 
-fn dot(a: &Vector, b: &Vector) -> f64 {
+fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
