@@ -12,8 +12,8 @@ use crate::status::{Explanation, SourceStatus, Verdict};
 use crate::symmetry::{Symmetry, Testimony};
 use crate::{
     Assumption, Basis, Conditions, Disruption, Event, Forecast, Implausible, Leap, Levels, Measurement,
-    MemberStatus, Narrow, Outlook, Past, Rate, RawInstant, Reason, Settings, Solution, SourceId, Span, State,
-    Timestamp, Variance,
+    MemberStatus, Narrow, Outlook, Past, Prospect, Rate, RawInstant, Reason, Settings, Solution, SourceId,
+    Span, State, Timestamp, Variance,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// assert_eq!(reading.state, State::Synced);
 /// assert!(reading.max_error() < Span::from_millis(7));
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     settings: Settings,
     started: RawInstant,
@@ -63,7 +63,7 @@ pub struct Engine {
     events: VecDeque<Event>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Source {
     name: String,
     bound: Option<SourceBound>,
@@ -275,6 +275,26 @@ impl Engine {
             outlook.bank.push((age, then.utc - outlook.line(age)));
         }
         Some(outlook)
+    }
+
+    /// What a model may see to forecast `horizon` steps from `context` of them. `None` before the first trusted
+    /// measurement.
+    ///
+    /// # Panics
+    /// If `step` is not positive.
+    pub fn prospect(&mut self, step: Span, context: usize, horizon: usize) -> Option<Prospect> {
+        let ages = (1..=horizon).map(|i| step.times(i as i64));
+        let outlook = self.outlook(ages.clone())?;
+        let (line, parts) = (outlook.rate.as_f64(), 1e9);
+        let series = self.past.series(step, context, outlook.at);
+        let stated = |age| self.estimator.estimator.estimate(outlook.at + age);
+        let bank_sigmas = ages.map(|age| stated(age).map_or(f64::NAN, |e| e.variance.0[0].sqrt())).collect();
+        Some(Prospect {
+            rates: series.rates.iter().map(|rate| (rate - line) * parts).collect(),
+            rate_sigmas: series.sigmas.iter().map(|sigma| sigma * parts).collect(),
+            bank_sigmas,
+            outlook,
+        })
     }
 
     /// Takes in what a member forecasts. It has a share in the [`solution`](Engine::solution) as far as earlier
@@ -602,7 +622,7 @@ impl Engine {
 }
 
 /// The estimator with its newest answer: each measurement and each solution asks it several times about one instant.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Asked {
     estimator: Estimator,
     newest: Option<(RawInstant, Option<Estimate>)>,

@@ -42,6 +42,6 @@ pub use fusion::{
     Standing,
 };
 pub use measurement::{Measurement, SourceId, Stamps};
-pub use past::{Past, Series, Smoothed};
+pub use past::{Past, Prospect, Series, Smoothed};
 pub use settings::Settings;
 pub use status::{Explanation, SourceStatus, Verdict};

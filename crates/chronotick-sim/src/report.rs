@@ -248,6 +248,23 @@ pub fn plots(trials: &[Trial]) -> Vec<(String, String)> {
     groups(trials).flat_map(of_group).collect()
 }
 
+/// A picture of its own: named lines of (x, y), positive, over axes with these labels.
+pub fn lines(title: &str, axes: [&'static str; 2], lines: &[(&str, Vec<(f64, f64)>)]) -> String {
+    let all = || lines.iter().flat_map(|(_, points)| points);
+    let end = all().map(|(x, _)| *x).fold(0.0, f64::max);
+    let plot = Plot {
+        title: title.into(),
+        x: Axis::linear(axes[0], 0.0, end),
+        y: Axis::decades(axes[1], all().map(|(_, y)| *y)),
+        layers: lines
+            .iter()
+            .enumerate()
+            .map(|(i, (name, points))| layer(*name, i, Shape::Line(points.clone())))
+            .collect(),
+    };
+    plot.file()
+}
+
 fn pictures(group: &[Trial]) -> [(&'static str, Plot); 4] {
     [
         ("error", error_plot(&group[0])),

@@ -44,10 +44,32 @@ pub(crate) struct Checkpoint {
 
 struct Shard {
     path: PathBuf,
-    file: File,
+    store: Store,
     length: u64,
     /// Where the tensors' bytes begin, after the header.
     start: u64,
+}
+
+/// Where a shard's bytes are.
+enum Store {
+    File(File),
+    Memory(&'static [u8]),
+}
+
+impl Store {
+    /// Fills the buffer from this byte on.
+    fn read_at(&self, from: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        match self {
+            Self::File(file) => {
+                let mut file = file;
+                file.seek(SeekFrom::Start(from)).and_then(|_| file.read_exact(buffer))
+            }
+            Self::Memory(bytes) => {
+                let rest = usize::try_from(from).ok().and_then(|from| bytes.get(from..));
+                rest.unwrap_or_default().take(buffer.len() as u64).read_exact(buffer)
+            }
+        }
+    }
 }
 
 struct Place {
@@ -74,20 +96,34 @@ struct Index {
 impl Checkpoint {
     /// Reads configuration and headers; no weights yet.
     pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
-        let config = read_json(&dir.join("config.json"))?;
-        let mut checkpoint = Self {
-            dir: dir.to_owned(),
+        let mut checkpoint = Self::new(dir.to_owned(), read_json(&dir.join("config.json"))?)?;
+        for path in weight_files(dir)? {
+            let (file, length) = open_file(&path)?;
+            checkpoint.add_shard(path, Store::File(file), length)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// The same of a configuration and of one file of weights that are in memory; `name` is what errors call it.
+    pub(crate) fn of_bytes(name: &str, config: &str, weights: &'static [u8]) -> Result<Self, OpenError> {
+        let path = PathBuf::from(name);
+        let config = serde_json::from_str(config)
+            .map_err(|e| OpenError::Damaged { path: path.clone(), reason: e.to_string() })?;
+        let mut checkpoint = Self::new(path.clone(), config)?;
+        checkpoint.add_shard(path, Store::Memory(weights), weights.len() as u64)?;
+        Ok(checkpoint)
+    }
+
+    fn new(dir: PathBuf, config: serde_json::Value) -> Result<Self, OpenError> {
+        Ok(Self {
+            dir,
             config,
             shards: Vec::new(),
             tensors: BTreeMap::new(),
             device: device()?,
             precision: Precision::Stored,
             arena: OnceCell::new(),
-        };
-        for path in weight_files(dir)? {
-            checkpoint.add_shard(path)?;
-        }
-        Ok(checkpoint)
+        })
     }
 
     /// The same, whose matrices are packed at this precision.
@@ -95,17 +131,16 @@ impl Checkpoint {
         Self { precision, ..self }
     }
 
-    fn add_shard(&mut self, path: PathBuf) -> Result<(), OpenError> {
-        let (file, length) = open_file(&path)?;
+    fn add_shard(&mut self, path: PathBuf, store: Store, length: u64) -> Result<(), OpenError> {
         let damaged = |reason: String| OpenError::Damaged { path: path.clone(), reason };
         let mut head = [0; 8];
-        (&file).read_exact(&mut head).map_err(|_| damaged("shorter than a safetensors header".into()))?;
+        store.read_at(0, &mut head).map_err(|_| damaged("shorter than a safetensors header".into()))?;
         let header = u64::from_le_bytes(head);
         if header > MAX_HEADER || header > length - 8 {
             return Err(damaged(format!("its header claims {header} bytes, the file has {length}")));
         }
         let mut json = vec![0; header as usize];
-        (&file).read_exact(&mut json).map_err(|source| OpenError::File { path: path.clone(), source })?;
+        store.read_at(8, &mut json).map_err(|source| OpenError::File { path: path.clone(), source })?;
         let entries: BTreeMap<String, serde_json::Value> =
             serde_json::from_slice(&json).map_err(|e| damaged(format!("header: {e}")))?;
         let start = 8 + header;
@@ -125,7 +160,7 @@ impl Checkpoint {
             let place = Place { shard: self.shards.len(), dtype, shape, bytes: data_offsets };
             self.tensors.insert(name, place);
         }
-        self.shards.push(Shard { path, file, length, start });
+        self.shards.push(Shard { path, store, length, start });
         Ok(())
     }
 
@@ -275,9 +310,8 @@ impl Shard {
         values: &mut Vec<f32>,
     ) -> Result<(), OpenError> {
         bytes.resize((to - from) as usize, 0);
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(self.start + from))
-            .and_then(|_| file.read_exact(bytes))
+        self.store
+            .read_at(self.start + from, bytes)
             .map_err(|source| OpenError::File { path: self.path.clone(), source })?;
         values.clear();
         widen(dtype, bytes, values);

@@ -8,7 +8,7 @@ use crate::checkpoint::Checkpoint;
 
 /// What [`Family::of`] names when it refuses a folder.
 pub(crate) const SUPPORTED: &str =
-    "Chronos-Bolt, Chronos-2, TimesFM 2.5 and 2.0, TTM (r1, r2, r2.1), Toto 1.0, Time-MoE";
+    "Chronos-Bolt, Chronos-2, TimesFM 2.5 and 2.0, TTM (r1, r2, r2.1), Toto 1.0, Time-MoE, Foresight";
 
 /// A family of models: one architecture, checkpoints of several sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +27,10 @@ pub enum Family {
     Toto,
     /// Time-MoE (Maple728): mixture of experts over points, point forecasts.
     TimeMoe,
+    /// Foresight (ChronoTick): a dense network that corrects a base forecast of the running sum of a series, eleven
+    /// quantiles. Its two covariates are needed: the base forecast (over the horizon; its past is not looked at), and
+    /// the standard deviations of the series and of the base forecast. Its forecasts are of the running sum.
+    Foresight,
 }
 
 impl fmt::Display for Family {
@@ -39,6 +43,7 @@ impl fmt::Display for Family {
             Self::Ttm => "TTM",
             Self::Toto => "Toto",
             Self::TimeMoe => "Time-MoE",
+            Self::Foresight => "Foresight",
         })
     }
 }
@@ -65,6 +70,7 @@ impl Family {
             Some("TimesFmModelForPrediction" | "timesfm") => Ok(Self::TimesFm20),
             Some("TinyTimeMixerForPrediction" | "tinytimemixer") => Ok(Self::Ttm),
             Some("TimeMoeForPrediction" | "time_moe") => Ok(Self::TimeMoe),
+            Some("foresight") => Ok(Self::Foresight),
             _ if checkpoint.has("stacked_xf.0.pre_attn_ln.scale") => Ok(Self::TimesFm25),
             _ if checkpoint.has("model.patch_embed.projection.weight") => Ok(Self::Toto),
             Some(other) => Err(checkpoint.unsupported(format!("a model of kind {other:?}"))),

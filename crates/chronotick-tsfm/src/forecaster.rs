@@ -8,6 +8,7 @@ use crate::hub;
 use crate::models::Model;
 use crate::models::chronos_bolt::ChronosBolt;
 use crate::models::chronos2::Chronos2;
+use crate::models::foresight::Foresight;
 use crate::models::time_moe::TimeMoe;
 use crate::models::timesfm20::TimesFm20;
 use crate::models::timesfm25::TimesFm25;
@@ -47,6 +48,7 @@ pub(crate) enum Network {
     Ttm(Box<Ttm>),
     Toto(Toto),
     TimeMoe(TimeMoe),
+    Foresight(Foresight),
 }
 
 impl Forecaster {
@@ -73,15 +75,29 @@ impl Forecaster {
     ///
     /// As for [`open`](Self::open).
     pub fn open_with<P: AsRef<Path> + ?Sized>(model: &P, precision: Precision) -> Result<Self, OpenError> {
-        let checkpoint = Checkpoint::open(&hub::folder(model.as_ref())?)?.packed_at(precision);
-        let network = match Family::of(&checkpoint)? {
-            Family::ChronosBolt => Network::ChronosBolt(ChronosBolt::load(&checkpoint)?),
-            Family::Chronos2 => Network::Chronos2(Chronos2::load(&checkpoint)?),
-            Family::TimesFm25 => Network::TimesFm25(TimesFm25::load(&checkpoint)?),
-            Family::TimesFm20 => Network::TimesFm20(TimesFm20::load(&checkpoint)?),
-            Family::Ttm => Network::Ttm(Box::new(Ttm::load(&checkpoint)?)),
-            Family::Toto => Network::Toto(Toto::load(&checkpoint)?),
-            Family::TimeMoe => Network::TimeMoe(TimeMoe::load(&checkpoint)?),
+        Self::load(&Checkpoint::open(&hub::folder(model.as_ref())?)?.packed_at(precision))
+    }
+
+    /// Opens a checkpoint that is in memory, as a program has it that embeds one: the text of `config.json` and the
+    /// bytes of `model.safetensors`. Errors call it `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], as [`open`](Self::open).
+    pub fn of_bytes(name: &str, config: &str, weights: &'static [u8]) -> Result<Self, OpenError> {
+        Self::load(&Checkpoint::of_bytes(name, config, weights)?)
+    }
+
+    fn load(checkpoint: &Checkpoint) -> Result<Self, OpenError> {
+        let network = match Family::of(checkpoint)? {
+            Family::ChronosBolt => Network::ChronosBolt(ChronosBolt::load(checkpoint)?),
+            Family::Chronos2 => Network::Chronos2(Chronos2::load(checkpoint)?),
+            Family::TimesFm25 => Network::TimesFm25(TimesFm25::load(checkpoint)?),
+            Family::TimesFm20 => Network::TimesFm20(TimesFm20::load(checkpoint)?),
+            Family::Ttm => Network::Ttm(Box::new(Ttm::load(checkpoint)?)),
+            Family::Toto => Network::Toto(Toto::load(checkpoint)?),
+            Family::TimeMoe => Network::TimeMoe(TimeMoe::load(checkpoint)?),
+            Family::Foresight => Network::Foresight(Foresight::load(checkpoint)?),
         };
         Ok(Self { network })
     }
@@ -96,6 +112,7 @@ impl Forecaster {
             Network::Ttm(_) => Family::Ttm,
             Network::Toto(_) => Family::Toto,
             Network::TimeMoe(_) => Family::TimeMoe,
+            Network::Foresight(_) => Family::Foresight,
         }
     }
 
@@ -157,6 +174,7 @@ impl Forecaster {
             Network::Ttm(model) => model.as_ref(),
             Network::Toto(model) => model,
             Network::TimeMoe(model) => model,
+            Network::Foresight(model) => model,
         }
     }
 

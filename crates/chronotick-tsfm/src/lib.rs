@@ -38,4 +38,5 @@ mod task;
 pub use error::{ForecastError, OpenError};
 pub use family::Family;
 pub use forecaster::{Forecaster, Precision, check_question};
+pub use models::foresight;
 pub use task::{Abilities, Covariate, Forecast, Levels, Point, Task};

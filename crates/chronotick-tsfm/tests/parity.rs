@@ -67,3 +67,8 @@ fn toto() {
 fn time_moe() {
     assert_parity("time-moe", Family::TimeMoe, 16);
 }
+
+#[test]
+fn foresight_gives_its_own_quantiles() {
+    assert_parity("foresight", Family::Foresight, 7);
+}

@@ -6,7 +6,7 @@
 
 mod smoother;
 
-use crate::{RawInstant, Span, Timestamp};
+use crate::{Outlook, RawInstant, Span, Timestamp};
 use smoother::{Sight, Step, smooth};
 use std::collections::VecDeque;
 
@@ -45,6 +45,19 @@ pub struct Series {
     /// The rate at the newest grid point, by all measurements until then, however long ago the newest was. Subtract it
     /// before single precision sees the series.
     pub newest: f64,
+}
+
+/// All that a forecasting model may see, from the newest measurement on: in numbers around zero, fit for single precision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prospect {
+    /// The line that the numbers refer to, and what the bank foresees beyond it at each step of the horizon.
+    pub outlook: Outlook,
+    /// By how much the measured rate was above the line's, in 10⁻⁹, oldest first; NaN where nothing was measured near.
+    pub rates: Vec<f64>,
+    /// Standard deviations of these, in 10⁻⁹; NaN where the rate is.
+    pub rate_sigmas: Vec<f64>,
+    /// Standard deviations that the bank states at each step of the horizon, ns.
+    pub bank_sigmas: Vec<f64>,
 }
 
 /// The measurements of a short while, combined.

@@ -19,6 +19,7 @@
 
 mod chronos2;
 mod chronos_bolt;
+mod foresight;
 mod time_moe;
 mod timesfm;
 mod toto;
@@ -73,6 +74,7 @@ fn replay(forecaster: &Forecaster, case: &Case, verdict: &mut Verdict) -> Result
         Network::Ttm(model) => ttm::replay(model, case, verdict),
         Network::Toto(model) => toto::replay(model, case, verdict),
         Network::TimeMoe(model) => time_moe::replay(model, case, verdict),
+        Network::Foresight(_) => foresight::replay(forecaster, case, verdict),
     }
 }
 

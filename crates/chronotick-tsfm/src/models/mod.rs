@@ -3,6 +3,7 @@
 
 pub(crate) mod chronos2;
 pub(crate) mod chronos_bolt;
+pub mod foresight;
 pub(crate) mod time_moe;
 pub(crate) mod timesfm20;
 pub(crate) mod timesfm25;

@@ -117,8 +117,41 @@ pub enum Command {
     #[cfg(feature = "models")]
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Train ChronoTick's own forecasting model on simulated clocks, or judge one in other worlds.
+    #[cfg(feature = "models")]
+    Train(Train),
     /// A simulated clock and four servers on loopback, one of them lying: estimate, bound and truth side by side.
     Demo(Demo),
+}
+
+/// What `train` can be asked.
+#[cfg(feature = "models")]
+#[derive(Args, Debug)]
+pub struct Train {
+    /// The recipe: network, worlds, steps (TOML).
+    #[arg(long, value_name = "FILE", requires = "out", required_unless_present = "evaluate")]
+    pub recipe: Option<PathBuf>,
+    /// Where the weights, the checkpoint, the losses and the simulated worlds go.
+    #[arg(long, value_name = "DIR", requires = "recipe")]
+    pub out: Option<PathBuf>,
+    /// Go on from the checkpoint in the folder.
+    #[arg(long, requires = "recipe")]
+    pub resume: bool,
+    /// Steps in all, instead of the recipe's.
+    #[arg(long, value_name = "N", requires = "recipe")]
+    pub steps: Option<usize>,
+    /// Seed, instead of the recipe's.
+    #[arg(long, value_name = "N", requires = "recipe")]
+    pub seed: Option<u64>,
+    /// Judge the model of this folder, or the one that comes with the program (`embedded`), instead of training one.
+    #[arg(long, value_name = "DIR", conflicts_with = "recipe")]
+    pub evaluate: Option<PathBuf>,
+    /// Worlds of each scenario to judge by.
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "evaluate")]
+    pub seeds: u64,
+    /// Scenarios to judge by, instead of eighteen built-in ones.
+    #[arg(value_name = "SCENARIO", requires = "evaluate")]
+    pub scenarios: Vec<String>,
 }
 
 /// What `now` can be asked.

@@ -11,6 +11,8 @@ mod log;
 mod models;
 mod now;
 mod run;
+#[cfg(feature = "models")]
+mod train;
 mod views;
 
 pub use args::Arguments;
@@ -49,6 +51,8 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Score(options)) => accuracy::score(options),
         #[cfg(feature = "models")]
         Some(Command::Models(what)) => models::execute(what),
+        #[cfg(feature = "models")]
+        Some(Command::Train(options)) => train::execute(options),
         Some(Command::Demo(options)) => crate::demo::execute(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Run) | None => run::daemon(&arguments),
     };

@@ -325,7 +325,8 @@ impl Daemon {
         let conditions = models.conditions(&wanted, outlook.at);
         let series = models::Series { frequency: past, conditions };
         self.engine.note(|| wanted.line(outlook.at, &series));
-        models.ask(&wanted, outlook, series, now);
+        let prospect = if wanted.corrects { chronotick_train::prospect(&mut self.engine) } else { None };
+        models.ask(&wanted, outlook, series, prospect, now);
     }
 
     fn check_machine(&mut self, now: RawInstant) {

@@ -11,7 +11,7 @@ use crate::config::{self, Config};
 use crate::models::{Model, Reference};
 use crate::snapshot::ModelView;
 use crate::trace::Line;
-use chronotick_core::{Ahead, Conditions, Forecast, Member, Outlook, RawInstant, Span};
+use chronotick_core::{Ahead, Conditions, Forecast, Member, Outlook, Prospect, RawInstant, Span};
 use chronotick_os::{raw_now, yield_to_others};
 use chronotick_tsfm::{Abilities, Covariate, Levels, Task};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +33,8 @@ const BETWEEN: f64 = 2.563_103_131;
 /// From one attempt with a model that is missing or fails to the next; doubled up to [`RARELY`].
 const RETRY: Span = Span::from_secs(60);
 const RARELY: Span = Span::from_secs(1920);
+/// The name of the family that corrects the bank's forecast.
+const CORRECTS: &str = "Foresight";
 
 /// Something that forecasts series.
 pub(super) trait Forecasts: Send {
@@ -41,6 +43,10 @@ pub(super) trait Forecasts: Send {
     /// For one task with one target: the point forecast by steps and the quantiles by steps.
     fn forecast(&self, task: Task, steps: usize, levels: &[f64])
     -> Result<chronotick_tsfm::Forecast, String>;
+    /// For one that was made to correct the bank's forecast: what it makes of that.
+    fn foresee(&self, _prospect: &Prospect) -> Result<Forecast, String> {
+        Err("it was not made to correct a forecast".into())
+    }
 }
 
 impl Forecasts for Model {
@@ -58,6 +64,12 @@ impl Forecasts for Model {
     ) -> Result<chronotick_tsfm::Forecast, String> {
         let answer = Model::forecast(self, &[task], steps, levels).map_err(|e| e.to_string())?;
         answer.into_iter().flatten().next().ok_or_else(|| "it answered nothing".into())
+    }
+    fn foresee(&self, prospect: &Prospect) -> Result<Forecast, String> {
+        match self {
+            Model::Local(model) => chronotick_train::foresee(model, prospect).map_err(|e| e.to_string()),
+            Model::Endpoint(_) => Err("an endpoint corrects no forecast".into()),
+        }
     }
 }
 
@@ -165,6 +177,8 @@ struct Question {
     step: Span,
     steps: usize,
     series: Series,
+    /// What a model that corrects the bank's forecast sees instead.
+    prospect: Option<Prospect>,
 }
 
 /// What is wanted for a question, at this moment.
@@ -177,6 +191,8 @@ pub(super) struct Wanted {
     pub(super) steps: usize,
     /// Whether the model takes covariates.
     pub(super) covariates: bool,
+    /// Whether the model corrects the bank's forecast.
+    pub(super) corrects: bool,
 }
 
 impl Wanted {
@@ -304,6 +320,7 @@ impl Models {
             points: standing.context,
             steps: steps as usize,
             covariates: standing.covariates,
+            corrects: standing.family.as_deref() == Some(CORRECTS),
         })
     }
 
@@ -335,12 +352,19 @@ impl Models {
     }
 
     /// Hands a question over.
-    pub(super) fn ask(&mut self, wanted: &Wanted, outlook: Outlook, series: Series, now: RawInstant) {
+    pub(super) fn ask(
+        &mut self,
+        wanted: &Wanted,
+        outlook: Outlook,
+        series: Series,
+        prospect: Option<Prospect>,
+        now: RawInstant,
+    ) {
         let Some(standing) = self.standings.iter_mut().find(|s| s.member == wanted.member) else { return };
         standing.due = now + standing.interval;
         let origin = outlook.at;
         let Wanted { member, step, steps, .. } = *wanted;
-        if self.questions.try_send(Question { member, outlook, step, steps, series }).is_ok() {
+        if self.questions.try_send(Question { member, outlook, step, steps, series, prospect }).is_ok() {
             standing.counts.asked += 1;
             standing.origin = Some(origin);
             standing.pending = Some(now);
@@ -541,7 +565,14 @@ impl Slot {
 
     fn answer(&mut self, question: Question) -> Outcome {
         let Some(model) = &self.model else { return Outcome::Nothing };
-        match caught(|| ask(&**model, question)) {
+        let answered = match &question.prospect {
+            Some(prospect) => caught(|| {
+                let foreseen = model.foresee(prospect)?;
+                Ok(Some(Forecast { member: question.member, ..foreseen }))
+            }),
+            None => caught(|| ask(&**model, question)),
+        };
+        match answered {
             Ok(Ok(Some(forecast))) => Outcome::Forecast(forecast),
             Ok(Ok(None)) => Outcome::Nothing,
             Ok(Err(why)) => Outcome::Failed(why),
@@ -593,7 +624,7 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 /// Asks a model about a series of frequencies and integrates what it answers; `None` where there is nothing to forecast.
 fn ask(model: &dyn Forecasts, question: Question) -> Result<Option<Forecast>, String> {
-    let Question { member, outlook, step, steps, series } = question;
+    let Question { member, outlook, step, steps, series, .. } = question;
     let Some(scaled) = Scaled::of(&series.frequency) else { return Ok(None) };
     let abilities = model.abilities();
     let levels: &[f64] = match &abilities.levels {
@@ -761,7 +792,7 @@ mod tests {
             let frequency = (0..wanted.points).map(|i| 1e-6 + i as f64 * 1e-9).collect();
             let series = Series { frequency, conditions: vec![vec![40.0; wanted.points]] };
             let outlook = outlook(seconds, &wanted);
-            self.models.ask(&wanted, outlook, series, at(seconds));
+            self.models.ask(&wanted, outlook, series, None, at(seconds));
             true
         }
 

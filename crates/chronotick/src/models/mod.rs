@@ -12,7 +12,12 @@ pub use endpoint::{Address, BadAddress, Endpoint, EndpointError, PATIENCE, Probl
 pub use known::{KNOWN, Known};
 pub use reference::Reference;
 
+use std::path::Path;
+
 use chronotick_tsfm::{Abilities, Forecast, ForecastError, Forecaster, OpenError, Task};
+
+/// The name of the model that comes with the program.
+pub const EMBEDDED: &str = "foresight";
 
 /// An opened model. It is immutable and can be shared between threads.
 #[derive(Debug)]
@@ -31,6 +36,9 @@ impl Model {
     /// [`ModelError`], which names the thing and the mend: for a checkpoint that is not there the command that brings it.
     pub fn open(reference: &Reference) -> Result<Model, ModelError> {
         match reference {
+            Reference::Folder(folder) if *folder == Path::new(EMBEDDED) && !folder.exists() => {
+                Ok(Model::Local(Box::new(chronotick_train::embedded()?)))
+            }
             Reference::Folder(folder) if !folder.exists() => {
                 let names: Vec<&str> = KNOWN.iter().filter_map(|known| known.name).collect();
                 Err(ModelError::Nowhere { name: folder.display().to_string(), known: names.join(", ") })
@@ -101,4 +109,16 @@ pub enum ModelError {
     /// An endpoint that does not keep the contract.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_that_comes_with_the_program_is_opened_by_its_name() {
+        let model = Model::open(&EMBEDDED.parse().unwrap()).unwrap();
+        assert_eq!(model.name(), "Foresight");
+        assert_eq!((model.abilities().context, model.abilities().horizon), (Some(512), 60));
+    }
 }
