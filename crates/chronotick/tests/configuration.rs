@@ -105,7 +105,7 @@ fn servers_come_from_the_environment_too() {
         bad.to_string().split_once(": ").expect("has an origin"),
         (
             "CHRONOTICK_MODEL",
-            "short_term.model_name is \"cronos\", but must be one of chronos, timesfm, ttm, toto, time_moe, \
+            "short_term.model_name is \"cronos\", but must be one of foresight, chronos, timesfm, ttm, toto, time_moe, \
              or a place with a slash in it; \
              did you mean \"chronos\"?"
         )
@@ -182,6 +182,7 @@ fn the_documented_file_differs_from_the_defaults_only_where_it_says_so() {
     assert_eq!(smeared.host(), "time.google.com");
     let mut expected = Config::default();
     expected.ntp.max_acceptable_uncertainty = Span::from_millis(10);
+    expected.long_term.model_name = ModelName::Family(Family::Chronos);
     assert_eq!(loaded.config, expected);
     assert!(matches!(loaded.warnings[..], [ref one] if matches!(one.problem, Problem::MixedLeaps(_))));
 }
@@ -389,11 +390,16 @@ fn a_preset_is_below_everything_that_is_set() {
 fn every_preset_is_valid_and_a_wrong_one_is_refused() {
     let full = load("preset: multi_device_full\n").expect("is valid").config;
     assert_eq!(full.long_term.model_name, ModelName::Reference("amazon/chronos-2".into()));
-    assert_eq!(load("preset: cpu_only_chronos\n").expect("is valid").config, Config { ..usual() });
+    assert_eq!(load("preset: embedded\n").expect("is valid").config, usual());
+    assert_eq!(usual().long_term.model_name, ModelName::Family(Family::Foresight));
+    let chronos = load("preset: cpu_only_chronos\n").expect("is valid").config;
+    assert_eq!(chronos.long_term.model_name, ModelName::Family(Family::Chronos));
     assert_eq!(
         errors("preset: hybrid\n"),
-        ["1: preset is \"hybrid\", but must be one of minimal, cpu_only_chronos, gpu_only_timesfm, \
-             hybrid_chronos_ttm, multi_device_full; did you mean \"hybrid_chronos_ttm\"?"]
+        [
+            "1: preset is \"hybrid\", but must be one of minimal, embedded, cpu_only_chronos, gpu_only_timesfm, \
+             hybrid_chronos_ttm, multi_device_full; did you mean \"hybrid_chronos_ttm\"?"
+        ]
     );
 }
 

@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "LIST")]
     pub ntp_servers: Option<String>,
 
-    /// What the models' settings are where they are not set: minimal, cpu_only_chronos, gpu_only_timesfm,
+    /// What the models' settings are where they are not set: minimal, embedded, cpu_only_chronos, gpu_only_timesfm,
     /// hybrid_chronos_ttm or multi_device_full.
     #[arg(long, global = true, value_name = "NAME")]
     pub preset: Option<String>,
@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "SECONDS")]
     pub warmup: Option<String>,
 
-    /// Forecasting model for both terms: chronos, timesfm, ttm, toto, time_moe, a folder, OWNER/NAME, or an address.
+    /// Forecasting model for both terms: foresight, chronos, timesfm, ttm, toto, time_moe, a folder, OWNER/NAME, or an address.
     #[arg(long, global = true, value_name = "NAME")]
     pub model: Option<String>,
 

@@ -166,6 +166,8 @@ macro_rules! words {
 words! {
     /// A family of time-series models.
     Family {
+        /// The model that comes with the program.
+        Foresight = "foresight",
         /// Chronos-Bolt.
         Chronos = "chronos",
         /// TimesFM.
@@ -224,8 +226,8 @@ impl Default for Config {
     fn default() -> Config {
         // One family of leap-second handling: time.google.com, in the original's list, smears; these do not.
         let servers = ["pool.ntp.org", "time.cloudflare.com", "time.nist.gov"];
-        let model = |interval, horizon, context_length| Model {
-            model_name: ModelName::Family(Family::Chronos),
+        let model = |family, interval, horizon, context_length| Model {
+            model_name: ModelName::Family(family),
             device: Device::Cpu,
             enabled: true,
             inference_interval: Span::from_secs(interval),
@@ -233,7 +235,7 @@ impl Default for Config {
             context_length,
         };
         Config {
-            preset: Preset::CpuOnlyChronos,
+            preset: Preset::Embedded,
             ntp: Ntp {
                 servers: servers.map(|name| name.parse().expect("a default is valid")).to_vec(),
                 timeout: Span::from_secs(2),
@@ -245,8 +247,8 @@ impl Default for Config {
                 min_interval: Span::from_secs(1),
                 max_interval: Span::from_secs(10),
             },
-            short_term: model(1, 5, 100),
-            long_term: model(30, 60, 300),
+            short_term: model(Family::Chronos, 1, 5, 100),
+            long_term: model(Family::Foresight, 30, 60, 300),
             fusion: Fusion {
                 enabled: true,
                 method: FusionMethod::InverseVariance,

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Preset {
     /// The statistical engine alone.
     Minimal,
+    /// For minutes the model that comes with the program; Chronos-Bolt for seconds, on the processor.
+    Embedded,
     /// Chronos-Bolt for seconds and for minutes, on the processor.
     CpuOnlyChronos,
     /// TimesFM for both, on an NVIDIA GPU.
@@ -22,6 +24,7 @@ pub enum Preset {
 impl Word for Preset {
     const WORDS: &'static [(&'static str, Preset)] = &[
         ("minimal", Preset::Minimal),
+        ("embedded", Preset::Embedded),
         ("cpu_only_chronos", Preset::CpuOnlyChronos),
         ("gpu_only_timesfm", Preset::GpuOnlyTimesFm),
         ("hybrid_chronos_ttm", Preset::HybridChronosTtm),
@@ -44,7 +47,8 @@ impl Preset {
                 ("long_term.enabled", "false"),
                 ("covariates.enabled", "false"),
             ],
-            Preset::CpuOnlyChronos => &[],
+            Preset::Embedded => &[],
+            Preset::CpuOnlyChronos => &[("long_term.model_name", "chronos")],
             Preset::GpuOnlyTimesFm => &[
                 ("short_term.model_name", "timesfm"),
                 ("short_term.device", "cuda"),

@@ -75,7 +75,7 @@ macro_rules! model_settings {
                 MODEL,
                 $place.model_name,
                 model,
-                "Which: chronos, timesfm, ttm, toto, time_moe, a folder, OWNER/NAME on the hub, or an address."
+                "Which: foresight, chronos, timesfm, ttm, toto, time_moe, a folder, OWNER/NAME on the hub, or an address."
             ),
             setting!(
                 concat!($section, ".device"),
@@ -135,7 +135,7 @@ static BEFORE_MODELS: [Setting; 8] = [
         PRESET,
         preset,
         word,
-        "Values for the models' settings that are left out: minimal, cpu_only_chronos, gpu_only_timesfm, hybrid_chronos_ttm, multi_device_full."
+        "Values for the models' settings that are left out: minimal, embedded, cpu_only_chronos, gpu_only_timesfm, hybrid_chronos_ttm, multi_device_full."
     ),
     Setting {
         key: "clock_measurement.ntp.servers",
