@@ -236,10 +236,8 @@ impl Estimator {
     /// that in s²; `None` while the path is not known well enough to judge anything by it.
     pub(crate) fn without_path(&self, m: &Measurement) -> Option<(Timestamp, f64)> {
         let running = self.running.as_ref()?;
-        let slot = self.paths.iter().position(|p| p.as_ref().is_some_and(|p| p.source == m.source))?;
-        let path = self.paths[slot].as_ref().filter(|p| p.known && p.seen >= 8)?;
-        let consensus: f64 = (0..PATHS).map(|slot| running.weights[slot] * running.bank.path(slot)).sum();
-        let offset = running.bank.path(slot) - consensus - running.constant;
+        let (slot, path) = self.known_path(m.source).filter(|(_, p)| p.known && p.seen >= 8)?;
+        let offset = running.bank.path(slot) - running.consensus() - running.constant;
         let excess = 0.5 * (m.delay.as_secs_f64() - path.routes.floor().least()).max(0.0);
         Some((m.utc - Span::from_secs_f64(offset), path.usual.max(excess * excess / 3.0)))
     }
@@ -248,7 +246,7 @@ impl Estimator {
     /// with all measurements of the time.
     pub(crate) fn variances(&self, m: &Measurement) -> Option<(f64, f64)> {
         let running = self.running.as_ref()?;
-        let path = self.paths.iter().flatten().find(|p| p.source == m.source)?;
+        let (_, path) = self.known_path(m.source)?;
         let excess = path.routes.floor().judge(m.delay.as_secs_f64());
         Some((path.noise.variance(&excess), running.disagreement + running.whiteness.excess()))
     }
@@ -256,13 +254,9 @@ impl Estimator {
     /// What is known of the path to a source.
     pub fn path(&self, source: SourceId) -> Option<Path> {
         let running = self.running.as_ref()?;
-        let offset = |slot| running.bank.path(slot);
-        let consensus: f64 = (0..PATHS).map(|slot| running.weights[slot] * offset(slot)).sum();
-        let found = |p: &Option<PathState>| p.as_ref().is_some_and(|p| p.source == source);
-        let slot = self.paths.iter().position(found)?;
-        let path = self.paths[slot].as_ref()?;
+        let (slot, path) = self.known_path(source)?;
         Some(Path {
-            offset: Span::from_secs_f64(offset(slot) - consensus),
+            offset: Span::from_secs_f64(running.bank.path(slot) - running.consensus()),
             floor: Span::from_secs_f64(path.routes.floor().least()),
             weight: (running.weights[slot] * 1e3).round() as u16,
             jitter: Span::from_secs_f64(path.usual.sqrt()),
@@ -274,7 +268,6 @@ impl Estimator {
         now.map(|f| (f.f, f.ff.sqrt())).filter(|(_, sigma)| *sigma < FREQUENCY_SIGMA).or(self.frequency)
     }
 
-    /// The slot of a source; if all are taken, that of the path which has been silent for longest.
     /// Tells the smallest round trip that a source's path was known to have before a restart, so that the first packets
     /// are judged by it; to be called before the source's first measurement. A floor below zero is none.
     pub fn expect_floor(&mut self, source: SourceId, floor: Span, now: RawInstant) {
@@ -298,9 +291,16 @@ impl Estimator {
         all > 0 && 2 * raised >= all
     }
 
+    /// The path to a source, with its slot.
+    fn known_path(&self, source: SourceId) -> Option<(usize, &PathState)> {
+        let mut taken = self.paths.iter().enumerate().filter_map(|(slot, path)| Some((slot, path.as_ref()?)));
+        taken.find(|(_, path)| path.source == source)
+    }
+
+    /// The slot of a source, or a free one; if all are taken, that of the path which has been silent for longest.
     fn slot(&mut self, source: SourceId) -> usize {
-        let mine = |p: &Option<PathState>| p.as_ref().is_some_and(|p| p.source == source);
-        if let Some(slot) = self.paths.iter().position(mine).or(self.paths.iter().position(Option::is_none)) {
+        let mine = self.known_path(source).map(|(slot, _)| slot);
+        if let Some(slot) = mine.or(self.paths.iter().position(Option::is_none)) {
             return slot;
         }
         let oldest = (0..PATHS).min_by_key(|&i| self.paths[i].as_ref().map(|p| p.newest)).unwrap_or(0);
@@ -310,6 +310,11 @@ impl Estimator {
 }
 
 impl Running {
+    /// The mean of the paths' offsets by their weights, s.
+    fn consensus(&self) -> f64 {
+        (0..PATHS).map(|slot| self.weights[slot] * self.bank.path(slot)).sum()
+    }
+
     /// Takes in a delay; on another route the path's offset is another.
     fn follow_route(&mut self, slot: usize, delay: f64, path: &mut PathState, shared: bool) -> Excess {
         let offset = Remembered {
