@@ -13,7 +13,7 @@ use crate::snapshot::ModelView;
 use crate::trace::Line;
 use chronotick_core::{Ahead, Conditions, Forecast, Member, Outlook, Prospect, RawInstant, Span};
 use chronotick_os::{raw_now, yield_to_others};
-use chronotick_tsfm::{Abilities, Covariate, Levels, Task};
+use chronotick_tsfm::{Abilities, Covariate, Family, Levels, Task};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -33,8 +33,6 @@ const BETWEEN: f64 = 2.563_103_131;
 /// From one attempt with a model that is missing or fails to the next; doubled up to [`RARELY`].
 const RETRY: Span = Span::from_secs(60);
 const RARELY: Span = Span::from_secs(1920);
-/// The name of the family that corrects the bank's forecast.
-const CORRECTS: &str = "Foresight";
 
 /// Something that forecasts series.
 pub(super) trait Forecasts: Send {
@@ -43,6 +41,10 @@ pub(super) trait Forecasts: Send {
     /// For one task with one target: the point forecast by steps and the quantiles by steps.
     fn forecast(&self, task: Task, steps: usize, levels: &[f64])
     -> Result<chronotick_tsfm::Forecast, String>;
+    /// Whether it was made to correct the bank's forecast, and is asked by [`foresee`](Self::foresee).
+    fn corrects(&self) -> bool {
+        false
+    }
     /// For one that was made to correct the bank's forecast: what it makes of that.
     fn foresee(&self, _prospect: &Prospect) -> Result<Forecast, String> {
         Err("it was not made to correct a forecast".into())
@@ -64,6 +66,9 @@ impl Forecasts for Model {
     ) -> Result<chronotick_tsfm::Forecast, String> {
         let answer = Model::forecast(self, &[task], steps, levels).map_err(|e| e.to_string())?;
         answer.into_iter().flatten().next().ok_or_else(|| "it answered nothing".into())
+    }
+    fn corrects(&self) -> bool {
+        matches!(self, Model::Local(model) if model.family() == Family::Foresight)
     }
     fn foresee(&self, prospect: &Prospect) -> Result<Forecast, String> {
         match self {
@@ -131,6 +136,8 @@ pub(super) struct Standing {
     /// When the newest answer came, and how long it took.
     last: Option<(RawInstant, Span)>,
     covariates: bool,
+    /// Whether it corrects the bank's forecast.
+    corrects: bool,
     interval: Span,
     horizon: Span,
     reach: Span,
@@ -214,6 +221,7 @@ enum Outcome {
     Opened {
         family: String,
         covariates: bool,
+        corrects: bool,
     },
     Forecast(Forecast),
     /// There is nothing to forecast in this series.
@@ -320,7 +328,7 @@ impl Models {
             points: standing.context,
             steps: steps as usize,
             covariates: standing.covariates,
-            corrects: standing.family.as_deref() == Some(CORRECTS),
+            corrects: standing.corrects,
         })
     }
 
@@ -375,9 +383,9 @@ impl Models {
     pub(super) fn forecast(&mut self, now: RawInstant) -> Option<Forecast> {
         while let Ok(Answer { member, took, outcome }) = self.answers.try_recv() {
             let Some(standing) = self.standings.iter_mut().find(|s| s.member == member) else { continue };
-            if let Outcome::Opened { family, covariates } = outcome {
+            if let Outcome::Opened { family, covariates, corrects } = outcome {
                 log::info!("{member}: {} is open ({family})", standing.named);
-                standing.opened(family, covariates);
+                standing.opened(family, covariates, corrects);
                 continue;
             }
             let pause = took.as_secs_f64() * (1.0 / self.share - 1.0);
@@ -422,6 +430,7 @@ impl Standing {
             counts: Counts::default(),
             last: None,
             covariates: false,
+            corrects: false,
             interval: term.interval,
             horizon: term.horizon,
             reach: term.reach,
@@ -461,8 +470,9 @@ impl Standing {
         }
     }
 
-    fn opened(&mut self, family: String, covariates: bool) {
-        (self.family, self.covariates, self.health) = (Some(family), covariates, Health::Ready);
+    fn opened(&mut self, family: String, covariates: bool, corrects: bool) {
+        (self.covariates, self.corrects) = (covariates, corrects);
+        (self.family, self.health) = (Some(family), Health::Ready);
     }
 
     fn take(&mut self, outcome: Outcome, took: Span, now: RawInstant) -> Option<Forecast> {
@@ -476,7 +486,7 @@ impl Standing {
                 }
                 self.counts.late += 1;
             }
-            Outcome::Opened { family, covariates } => self.opened(family, covariates),
+            Outcome::Opened { family, covariates, corrects } => self.opened(family, covariates, corrects),
             Outcome::Nothing => self.health = Health::Ready,
             Outcome::Missing(why) => self.fail(Health::Missing(why), now),
             Outcome::Failed(why) => self.fail(Health::Failing(why), now),
@@ -550,8 +560,11 @@ impl Slot {
         }
         match caught(|| (self.term.open)()) {
             Ok(Ok(model)) => {
-                let opened =
-                    Outcome::Opened { family: model.name(), covariates: model.abilities().covariates };
+                let opened = Outcome::Opened {
+                    family: model.name(),
+                    covariates: model.abilities().covariates,
+                    corrects: model.corrects(),
+                };
                 self.model = Some(model);
                 Ok(Some(opened))
             }
