@@ -1,7 +1,8 @@
 //! How long an agent waits: round trips of tool calls through real pipes to a server process.
 //! Run with `cargo bench -p chronotick --bench mcp`.
 
-use chronotick::door::{Door, SharedSnapshot};
+use chronotick::door::Door;
+use chronotick::feed::Feed;
 use chronotick_clock::{Clock, Writer};
 use serde_json::json;
 use std::error::Error;
@@ -17,7 +18,7 @@ const SERVE: &str = "serve";
 fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|argument| argument == SERVE) {
         let page = Writer::in_memory()?;
-        let door = Door::within(Clock::of(&page), SharedSnapshot::default());
+        let door = Door::within(Clock::of(&page), Feed::default());
         return Ok(chronotick::mcp::serve_stdio(Arc::new(door))?);
     }
     let begun = Instant::now();

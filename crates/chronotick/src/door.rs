@@ -1,22 +1,20 @@
 //! What a door sees: the clock page and the status snapshot, of a running daemon or of an engine in this process.
 //! Nothing here waits for a measurement.
 
+use crate::feed::Feed;
 use crate::snapshot::Snapshot;
 use chronotick_clock::{Clock, OpenError, Reason, State, page_path};
 use chronotick_core::Basis;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
-
-/// The newest snapshot of an engine in this process; none before its first.
-pub type SharedSnapshot = Arc<RwLock<Option<Arc<Snapshot>>>>;
+use std::sync::Arc;
 
 /// The clock page and the status snapshot, wherever they are.
 #[derive(Debug)]
 pub struct Door {
     /// Corrected time.
     pub clock: Clock,
-    within: Option<SharedSnapshot>,
+    within: Option<Feed>,
 }
 
 impl Door {
@@ -30,8 +28,8 @@ impl Door {
     }
 
     /// An engine in this process.
-    pub fn within(clock: Clock, snapshot: SharedSnapshot) -> Door {
-        Door { clock, within: Some(snapshot) }
+    pub fn within(clock: Clock, feed: Feed) -> Door {
+        Door { clock, within: Some(feed) }
     }
 
     /// Whether the engine runs in this very process.
@@ -62,9 +60,8 @@ impl Door {
     pub fn snapshot(&self) -> io::Result<Arc<Snapshot>> {
         let missing = |what: String| io::Error::new(io::ErrorKind::NotFound, what);
         match &self.within {
-            Some(shared) => {
-                let newest = shared.read().unwrap_or_else(PoisonError::into_inner);
-                newest.clone().ok_or_else(|| missing("the engine has not measured anything yet".into()))
+            Some(feed) => {
+                feed.newest().ok_or_else(|| missing("the engine has not measured anything yet".into()))
             }
             None => {
                 let page = self.clock.page_status().path;

@@ -1,6 +1,7 @@
 //! The program around the engine: thin doors over the other crates, as a library so that they can be tested alone.
 //!
 //! * [`daemon`] measures and publishes; [`config`] tells it what.
+//! * [`feed`] is what the daemon tells whoever follows it, on threads of their own.
 //! * [`door`] is what every answer is made from: the clock page and the [`snapshot`] beside it.
 //! * [`cli`] answers people, [`mcp`] answers agents.
 //! * [`models`] (feature `models`) are the forecasters, as checkpoints here or behind an address.
@@ -14,6 +15,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod door;
+pub mod feed;
 pub mod mcp;
 #[cfg(feature = "models")]
 pub mod models;

@@ -237,6 +237,12 @@ pub struct EdgeView {
 pub struct EventView {
     /// When, RFC 3339 by corrected time (by the system clock before the first measurement).
     pub time: String,
+    /// The same in ns since 1970.
+    pub utc_ns: i64,
+    /// What kind of thing: `state`, `verdict`, `source_step`, `majority`, `disruption`.
+    pub kind: String,
+    /// The source that it is about, if it is about one.
+    pub source: Option<String>,
     /// What, in words.
     pub text: String,
 }

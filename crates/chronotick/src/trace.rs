@@ -740,7 +740,8 @@ mod tests {
         let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
         let dropped = text.lines().find(|line| line.contains("dropped")).expect("it says so");
         let Ok(Line::Dropped { lines }) = serde_json::from_str(dropped) else { panic!("{dropped}") };
-        assert!(lines >= 2 * Tape::WAITING as u64 - 2, "{lines}");
+        // All but what waits and what fits into the writer's buffer.
+        assert!(lines > Tape::WAITING as u64, "{lines}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The door for agents, spoken to as a client does: raw JSON lines through a pipe, against a clock page and a snapshot
 //! made by hand. One test for each thing that `docs/mcp.md` promises.
 
-use chronotick::door::{Door, SharedSnapshot};
+use chronotick::door::Door;
+use chronotick::feed::{Feed, News};
 use chronotick::mcp::serve;
 use chronotick::snapshot::{EventView, HorizonView, ModelView, Snapshot, SourceView, Traffic};
 use chronotick_clock::{
@@ -9,13 +10,13 @@ use chronotick_clock::{
     Writer, raw_now,
 };
 use serde_json::{Value, json};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 /// A machine whose system clock is 25 ms behind, with a daemon that is as the test wants it.
 struct Machine {
     page: Writer,
-    snapshot: SharedSnapshot,
+    feed: Feed,
     door: Arc<Door>,
 }
 
@@ -123,7 +124,13 @@ fn snapshot() -> Snapshot {
         models: vec![model()],
         sources: vec![source("trusted", None), source("falseticker", None)],
         unresolved: vec![],
-        events: vec![EventView { time: String::new(), text: String::new() }],
+        events: vec![EventView {
+            time: String::new(),
+            utc_ns: 0,
+            kind: String::new(),
+            source: None,
+            text: String::new(),
+        }],
         memory_bytes: 7_500_000,
     }
 }
@@ -139,16 +146,15 @@ impl Machine {
     /// Nothing measured, nothing written.
     fn started() -> Machine {
         let page = Writer::in_memory().expect("there is memory");
-        let snapshot = SharedSnapshot::default();
-        let door = Arc::new(Door::within(Clock::of(&page), snapshot.clone()));
-        Machine { page, snapshot, door }
+        let feed = Feed::default();
+        let door = Arc::new(Door::within(Clock::of(&page), feed.clone()));
+        Machine { page, feed, door }
     }
 
     fn set(&self, change: impl FnOnce(&mut Snapshot)) {
-        let mut shared = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
-        let mut newest = shared.as_deref().cloned().unwrap_or_else(snapshot);
+        let mut newest = self.feed.newest().as_deref().cloned().unwrap_or_else(snapshot);
         change(&mut newest);
-        *shared = Some(Arc::new(newest));
+        self.feed.tell(News::Status(Arc::new(newest)));
     }
 
     /// Sends the lines, closes the pipe, and gives the answers in the order of their ids.

@@ -5,11 +5,15 @@ use super::{Failure, SILENT, load, log as logging, runtime_dir};
 use crate::config::Config;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
+use crate::feed::{Follower, News};
+use crate::snapshot::Snapshot;
 use chronotick_clock::{OpenError, Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Measures and publishes until SIGINT or SIGTERM.
 pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -21,22 +25,30 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     stop_on_signals(stop.clone())?;
     let servers: Vec<String> = config.ntp.servers.iter().map(ToString::to_string).collect();
     log::info!("measuring {}; publishing on {}", servers.join(", "), page.display());
-    let dir = config.runtime_dir.clone();
+    let outlets = Outlets::new(writer);
+    let (follower, dir) = (outlets.feed.follow(), config.runtime_dir.clone());
+    std::thread::Builder::new().name("status".into()).spawn(move || {
+        keep_status(&follower, &dir, |snapshot| warm_up.show(snapshot));
+    })?;
+    Daemon::new(&config, Box::new(Host), outlets, stop, Some(config.state_dir.clone())).run()?;
+    log::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the status beside the clock page, for the doors in other processes.
+fn keep_status(follower: &Follower, dir: &Path, mut show: impl FnMut(&Snapshot)) {
     let mut failing = false;
-    let snapshot = move |snapshot: crate::snapshot::Snapshot| {
-        warm_up.show(&snapshot);
-        let written = snapshot.write(&dir);
+    while let Ok(news) = follower.next(Duration::from_secs(60)) {
+        let Some(News::Status(snapshot)) = news else { continue };
+        show(&snapshot);
+        let written = snapshot.write(dir);
         if let Err(e) = &written
             && !failing
         {
             log::warn!("the status cannot be written in {}: {e}; the clock page goes on", dir.display());
         }
         failing = written.is_err();
-    };
-    let outlets = Outlets { page: writer, snapshot: Box::new(snapshot) };
-    Daemon::new(&config, Box::new(Host), outlets, stop, Some(config.state_dir.clone())).run()?;
-    log::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    }
 }
 
 fn stop_on_signals(stop: Stop) -> Result<(), Failure> {

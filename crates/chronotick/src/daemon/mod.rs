@@ -13,8 +13,9 @@ mod report;
 mod saved;
 
 use crate::config::Config;
-use crate::door::{Door, SharedSnapshot};
-use crate::snapshot::{EventView, Snapshot};
+use crate::door::Door;
+use crate::feed::{Feed, Measured, News};
+use crate::snapshot::EventView;
 use crate::trace::Tape;
 use chronotick_clock::{Clock, ClockPair, Writer, raw_now};
 use chronotick_core::{
@@ -28,8 +29,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 
 /// The machine whose clock is measured: the real one, or a simulated one in a demonstration.
 pub trait Machine: Send {
@@ -79,26 +80,33 @@ impl Stop {
 }
 
 /// Where a daemon's answers go.
+#[derive(Debug)]
 pub struct Outlets {
     /// The clock page.
     pub page: Writer,
-    /// Called once a second; must not block for long.
-    pub snapshot: Box<dyn FnMut(Snapshot) + Send>,
+    /// Everything else.
+    pub feed: Feed,
 }
 
 impl Outlets {
+    /// Answers on `page` and on a new feed.
+    pub fn new(page: Writer) -> Outlets {
+        Outlets { page, feed: Feed::default() }
+    }
+
+    /// The door to these outlets from within this process.
+    pub fn door(&self) -> Door {
+        Door::within(Clock::of(&self.page), self.feed.clone())
+    }
+
     /// Outlets that stay within this process, and the door to them.
     ///
     /// # Errors
     /// If the system has no memory left.
     pub fn within() -> io::Result<(Outlets, Door)> {
-        let page = Writer::in_memory()?;
-        let shared = SharedSnapshot::default();
-        let door = Door::within(Clock::of(&page), shared.clone());
-        let keep = move |snapshot| {
-            *shared.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
-        };
-        Ok((Outlets { page, snapshot: Box::new(keep) }, door))
+        let outlets = Outlets::new(Writer::in_memory()?);
+        let door = outlets.door();
+        Ok((outlets, door))
     }
 }
 
@@ -128,7 +136,7 @@ pub struct Daemon {
     /// Measurements against which corrected time and the system clock could be told apart, and how often the latter
     /// was nearer.
     compared: (u64, u64),
-    events: VecDeque<EventView>,
+    events: VecDeque<Arc<EventView>>,
 }
 
 impl Daemon {
@@ -237,6 +245,7 @@ impl Daemon {
             }
         }
         self.save();
+        self.outlets.feed.end();
         Ok(())
     }
 
@@ -276,20 +285,37 @@ impl Daemon {
         !measurements.is_empty()
     }
 
-    /// First, do no harm: was corrected time, as it was before this measurement, further from it than the system
-    /// clock, by more than the measurement itself may be wrong?
+    /// Compares a measurement with corrected time, as that was before, and with the system clock, and tells the feed.
+    /// First, do no harm: corrected time should not be further from it than the system clock, by more than the
+    /// measurement itself may be wrong.
     fn compare(&mut self, m: &Measurement) {
-        if self.engine.state().0 != State::Synced {
-            return;
-        }
         let pair = ClockPair::now();
         let system = self.machine.system(pair) - (self.machine.local(pair.raw) - m.at);
-        let corrected = self.engine.solution(m.received).utc_at(m.at);
-        let (ours, theirs) = ((m.utc - corrected).abs(), (m.utc - system).abs());
-        if (ours - theirs).abs() > m.max_error() {
-            self.compared.0 += 1;
-            self.compared.1 += u64::from(ours > theirs);
+        let known = self.engine.last_trusted().is_some();
+        let corrected = known.then(|| self.engine.solution(m.received).utc_at(m.at));
+        if let Some(corrected) = corrected
+            && self.engine.state().0 == State::Synced
+        {
+            let (ours, theirs) = ((m.utc - corrected).abs(), (m.utc - system).abs());
+            if (ours - theirs).abs() > m.max_error() {
+                self.compared.0 += 1;
+                self.compared.1 += u64::from(ours > theirs);
+            }
         }
+        let Some(link) = self.links.iter().find(|link| link.source == m.source) else { return };
+        self.outlets.feed.tell(News::Measured(Arc::new(Measured {
+            raw_ns: m.at.as_nanos(),
+            utc_ns: m.utc.as_nanos(),
+            server: self.names.names[link.name].server.to_string(),
+            address: link.address.to_string(),
+            system_offset_ns: (m.utc - system).as_nanos(),
+            corrected_offset_ns: corrected.map(|corrected| (m.utc - corrected).as_nanos()),
+            delay_ns: m.delay.as_nanos(),
+            root_delay_ns: m.root_delay.as_nanos(),
+            root_dispersion_ns: m.root_dispersion.as_nanos(),
+            stratum: m.stratum,
+            stamps: report::stamps(m.stamps),
+        })));
     }
 
     /// Takes in the machine's conditions that were measured since the last time.
@@ -439,8 +465,16 @@ impl Daemon {
             if self.events.len() == Daemon::EVENTS {
                 self.events.pop_front();
             }
-            let time = self.corrected_now();
-            self.events.push_back(EventView { time, text });
+            let utc = self.corrected_now();
+            let view = Arc::new(EventView {
+                time: crate::utc::rfc3339(utc),
+                utc_ns: utc.as_nanos(),
+                kind: report::kind(&event).into(),
+                source: report::subject(&event).map(ToOwned::to_owned),
+                text,
+            });
+            self.outlets.feed.tell(News::Happened(view.clone()));
+            self.events.push_back(view);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Daemon;
 use super::link::Link;
+use crate::feed::News;
 use crate::snapshot::{
     BoundView, ClockView, EdgeView, HorizonView, ModelView, PathView, Snapshot, SourceView, Traffic,
 };
@@ -11,6 +12,7 @@ use chronotick_core::{
     Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Solution, SourceStatus,
     Stamps, Timestamp, Verdict,
 };
+use std::sync::Arc;
 
 /// An event in one line.
 pub(super) fn words(event: &Event) -> String {
@@ -26,18 +28,45 @@ pub(super) fn words(event: &Event) -> String {
     }
 }
 
+/// What kind of event it is, in one word.
+pub(super) fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::StateChanged { .. } => "state",
+        Event::VerdictChanged { .. } => "verdict",
+        Event::SourceStepped { .. } => "source_step",
+        Event::MajorityMoved { .. } => "majority",
+        Event::Disrupted(_) => "disruption",
+    }
+}
+
+/// Who took the time stamps.
+pub(super) fn stamps(stamps: Stamps) -> &'static str {
+    match stamps {
+        Stamps::Kernel => "kernel",
+        Stamps::User => "user",
+    }
+}
+
+/// The source that an event is about.
+pub(super) fn subject(event: &Event) -> Option<&str> {
+    match event {
+        Event::VerdictChanged { name, .. } | Event::SourceStepped { name, .. } => Some(name),
+        Event::StateChanged { .. } | Event::MajorityMoved { .. } | Event::Disrupted(_) => None,
+    }
+}
+
 impl Daemon {
-    /// Corrected time as RFC 3339; the system clock's before the first measurement.
-    pub(super) fn corrected_now(&mut self) -> String {
+    /// Corrected time; the system clock's before the first measurement.
+    pub(super) fn corrected_now(&mut self) -> Timestamp {
         let pair = ClockPair::now();
         let raw = self.machine.local(pair.raw);
         let system = self.machine.system(pair);
         self.corrected(raw, system)
     }
 
-    fn corrected(&mut self, raw: RawInstant, system: Timestamp) -> String {
+    fn corrected(&mut self, raw: RawInstant, system: Timestamp) -> Timestamp {
         let known = self.engine.last_trusted().is_some();
-        crate::utc::rfc3339(if known { self.engine.solution(raw).utc_at(raw) } else { system })
+        if known { self.engine.solution(raw).utc_at(raw) } else { system }
     }
 
     pub(super) fn report(&mut self) {
@@ -59,7 +88,7 @@ impl Daemon {
             pid: std::process::id(),
             simulation: self.machine.is_simulated(),
             raw_ns: raw_now().as_nanos(),
-            written: self.corrected(raw, system),
+            written: crate::utc::rfc3339(self.corrected(raw, system)),
             uptime_seconds: (raw - self.started).as_secs_f64(),
             warmup_progress: self.engine.warmup_progress(raw),
             warmup_seconds: self.warmup.as_secs_f64(),
@@ -90,10 +119,10 @@ impl Daemon {
                 .iter()
                 .filter_map(|name| Some(format!("{}: {}", name.server, name.failure.as_ref()?)))
                 .collect(),
-            events: self.events.iter().cloned().collect(),
+            events: self.events.iter().map(|event| (**event).clone()).collect(),
             memory_bytes: resident_memory(),
         };
-        (self.outlets.snapshot)(snapshot);
+        self.outlets.feed.tell(News::Status(Arc::new(snapshot)));
     }
 
     fn clock(
@@ -209,10 +238,7 @@ impl Daemon {
             delay_ns: newest.map(|m| m.delay.as_nanos()),
             root_delay_ns: newest.map(|m| m.root_delay.as_nanos()),
             root_dispersion_ns: newest.map(|m| m.root_dispersion.as_nanos()),
-            stamps: newest.map(|m| match m.stamps {
-                Stamps::Kernel => "kernel".into(),
-                Stamps::User => "user".into(),
-            }),
+            stamps: newest.map(|m| stamps(m.stamps).into()),
             sent: association.counters().sent,
             answers: association.counters().accepted,
             trouble: link.trouble.clone(),
