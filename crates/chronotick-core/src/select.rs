@@ -6,31 +6,41 @@
 use crate::Span;
 
 /// Where true time may be according to one source: both ends on one common scale, `lo <= hi`.
+///
+/// ```
+/// use chronotick_core::{Interval, Span};
+/// let around = |ms| Interval { lo: Span::from_millis(ms - 2), hi: Span::from_millis(ms + 2) };
+/// let (agreed, how_many) = Interval::majority(&[around(0), around(1), around(500)]).unwrap();
+/// assert_eq!((agreed.lo, agreed.hi, how_many), (Span::from_millis(-1), Span::from_millis(2), 2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Interval {
-    pub(crate) lo: Span,
-    pub(crate) hi: Span,
+pub struct Interval {
+    /// The earlier end.
+    pub lo: Span,
+    /// The later end.
+    pub hi: Span,
 }
 
 impl Interval {
-    pub(crate) fn overlaps(&self, other: &Interval) -> bool {
+    /// Whether there is a point that both contain.
+    pub fn overlaps(&self, other: &Interval) -> bool {
         self.lo <= other.hi && other.lo <= self.hi
     }
 
     /// What both contain; `None` if they contradict each other.
-    pub(crate) fn and(&self, other: &Interval) -> Option<Interval> {
+    pub fn and(&self, other: &Interval) -> Option<Interval> {
         let both = Interval { lo: self.lo.max(other.lo), hi: self.hi.min(other.hi) };
         (both.lo <= both.hi).then_some(both)
     }
 
     /// The smallest interval that contains all; `None` of nothing.
-    pub(crate) fn hull(intervals: &[Interval]) -> Option<Interval> {
+    pub fn hull(intervals: &[Interval]) -> Option<Interval> {
         intervals.iter().copied().reduce(|a, b| Interval { lo: a.lo.min(b.lo), hi: a.hi.max(b.hi) })
     }
 
     /// The smallest interval that contains every point inside a strict majority of the intervals, and how many
     /// intervals overlap where most do; `None` where no point is inside a majority.
-    pub(crate) fn majority(intervals: &[Interval]) -> Option<(Interval, usize)> {
+    pub fn majority(intervals: &[Interval]) -> Option<(Interval, usize)> {
         let needed = intervals.len() / 2 + 1;
         // At equal positions starts come before ends: intervals that touch overlap.
         let mut ends: Vec<(Span, bool)> =
