@@ -9,7 +9,7 @@ use crate::Span;
 ///
 /// ```
 /// use chronotick_core::{Interval, Span};
-/// let around = |ms| Interval { lo: Span::from_millis(ms - 2), hi: Span::from_millis(ms + 2) };
+/// let around = |ms: i64| Interval { lo: Span::from_millis(ms - 2), hi: Span::from_millis(ms + 2) };
 /// let (agreed, how_many) = Interval::majority(&[around(0), around(1), around(500)]).unwrap();
 /// assert_eq!((agreed.lo, agreed.hi, how_many), (Span::from_millis(-1), Span::from_millis(2), 2));
 /// ```
