@@ -3,6 +3,7 @@
 //! that a reader can tell an old one.
 
 use chronotick_clock::{RawInstant, Span};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What the daemon knows and does, at one raw instant.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct Snapshot {
     /// Version of the program that wrote it.
     pub version: String,
@@ -51,7 +52,7 @@ pub struct Snapshot {
 }
 
 /// Corrected time against the local clocks. Offsets are true − local: positive means the local clock is behind.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct ClockView {
     /// Offset of the system clock.
     pub system_offset_ns: i64,
@@ -76,7 +77,7 @@ pub struct ClockView {
 }
 
 /// Counts since the start.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct Traffic {
     /// Requests sent.
     pub polls: u64,
@@ -95,7 +96,7 @@ pub struct Traffic {
 }
 
 /// One server address.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct SourceView {
     /// As configured.
     pub server: String,
@@ -140,7 +141,7 @@ pub struct SourceView {
 }
 
 /// Who forecasts beside the filter bank, and how that turned out.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct ModelView {
     /// `short_term`, `long_term`, or `environment`: the regression on the machine's conditions.
     pub member: String,
@@ -179,7 +180,7 @@ pub struct ModelView {
 }
 
 /// How good a forecaster is at one horizon.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct HorizonView {
     /// Age of the newest measurement.
     pub horizon_seconds: f64,
@@ -194,7 +195,7 @@ pub struct HorizonView {
 }
 
 /// What the estimator learned of the path to a source.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct PathView {
     /// Its constant error against the consensus of all sources.
     pub offset_ns: i64,
@@ -205,7 +206,7 @@ pub struct PathView {
 }
 
 /// The interval of one source, relative to corrected time, and what each edge is made of.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct BoundView {
     /// The earlier edge; negative unless the source excludes corrected time.
     pub earliest_ns: i64,
@@ -218,7 +219,7 @@ pub struct BoundView {
 }
 
 /// The terms of one edge of a source's interval.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct EdgeView {
     /// Age of the measurement that set it.
     pub age_seconds: f64,
@@ -233,7 +234,7 @@ pub struct EdgeView {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct EventView {
     /// When, RFC 3339 by corrected time (by the system clock before the first measurement).
     pub time: String,

@@ -43,6 +43,14 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "NAME")]
     pub device: Option<String>,
 
+    /// Serve HTTP: on (127.0.0.1:8037), a port of 127.0.0.1, ADDRESS:PORT, or off.
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub http_listen: Option<String>,
+
+    /// The file with the token that HTTP callers have to show.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub http_token_file: Option<String>,
+
     /// How much to log: error, warning, info, debug, trace.
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -337,6 +345,8 @@ impl From<&Arguments> for crate::config::Overrides {
             warmup: arguments.warmup.clone(),
             model: arguments.model.clone(),
             device: arguments.device.clone(),
+            http_listen: arguments.http_listen.clone(),
+            http_token_file: arguments.http_token_file.clone(),
             log_level: arguments.log_level.clone(),
             debug_trace: arguments.debug_trace.clone(),
             debug_log_file: arguments.debug_log_file.clone(),

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
 use crate::feed::{Follower, News};
+use crate::http::Server;
 use crate::snapshot::Snapshot;
 use chronotick_clock::{OpenError, Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -26,11 +27,16 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let servers: Vec<String> = config.ntp.servers.iter().map(ToString::to_string).collect();
     log::info!("measuring {}; publishing on {}", servers.join(", "), page.display());
     let outlets = Outlets::new(writer);
+    let door = Arc::new(outlets.door());
+    let http = Server::start(&config.http, door, outlets.feed.follow(), axum::Router::new())?;
     let (follower, dir) = (outlets.feed.follow(), config.runtime_dir.clone());
     std::thread::Builder::new().name("status".into()).spawn(move || {
         keep_status(&follower, &dir, |snapshot| warm_up.show(snapshot));
     })?;
     Daemon::new(&config, Box::new(Host), outlets, stop, Some(config.state_dir.clone())).run()?;
+    if let Some(http) = http {
+        http.join();
+    }
     log::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -164,6 +164,22 @@ pub enum Problem {
         /// What was written.
         found: String,
     },
+    /// Everybody on the network could ask. The address is not loopback and there is no token.
+    #[error(
+        "is {address}, which other machines reach; set http.token_file to a file with a token, or listen on 127.0.0.1"
+    )]
+    OpenWithoutToken {
+        /// The address.
+        address: String,
+    },
+    /// An item of a list is not what belongs there.
+    #[error("has {found:?}, but must be {wanted}")]
+    InvalidItem {
+        /// What was written.
+        found: String,
+        /// What belongs there.
+        wanted: &'static str,
+    },
     /// Polling would be slower in the warm-up than after it.
     #[error(
         "is {warm_up} s, longer than the {normal} s of normal_operation; the warm-up must poll at least as often"

@@ -5,7 +5,7 @@ use super::preset::Preset;
 use super::read::{Word as _, closest, excerpt, in_seconds, word, wrong_kind};
 use super::settings::{self, Setting};
 use super::yaml::{self, Content, Node};
-use super::{Config, leap, obsolete};
+use super::{Config, http, leap, obsolete};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,10 @@ pub struct Overrides {
     pub model: Option<String>,
     /// `--device`: of both terms.
     pub device: Option<String>,
+    /// `--http-listen`.
+    pub http_listen: Option<String>,
+    /// `--http-token-file`.
+    pub http_token_file: Option<String>,
     /// `--log-level`.
     pub log_level: Option<String>,
     /// `--debug-trace`.
@@ -76,7 +80,8 @@ impl Config {
     /// The file is the one that is given, or that `CHRONOTICK_CONFIG` names, or the first of [`search_paths`] that
     /// exists; that there is none is fine. A variable that is empty counts as not set. The variables are
     /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_PRESET`, `CHRONOTICK_WARMUP` (seconds),
-    /// `CHRONOTICK_MODEL`, `CHRONOTICK_DEVICE`, `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_DEBUG_TRACE`,
+    /// `CHRONOTICK_MODEL`, `CHRONOTICK_DEVICE`, `CHRONOTICK_HTTP_LISTEN`, `CHRONOTICK_HTTP_TOKEN_FILE`,
+    /// `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_DEBUG_TRACE`,
     /// `CHRONOTICK_DEBUG_LOG_FILE`, `CHRONOTICK_RUNTIME_DIR` and `CHRONOTICK_STATE_DIR`; the
     /// default of the state directory follows systemd's and the XDG specification's variables, that of the runtime
     /// directory is [`chronotick_clock::runtime_dir`].
@@ -292,6 +297,8 @@ impl Draft {
                 },
             });
         }
+        let open = http::check(&self.config.http, self.origin_of(http::CHECKED));
+        self.errors.extend(open);
         const SERVERS: &str = "clock_measurement.ntp.servers";
         if let Some(groups) = leap::mixture(&self.config.ntp.servers) {
             let origin = self.origin_of(SERVERS);

@@ -15,6 +15,7 @@
 //! ```
 
 mod finding;
+mod http;
 mod layers;
 mod leap;
 mod obsolete;
@@ -26,6 +27,7 @@ mod template;
 mod yaml;
 
 pub use finding::{Finding, Invalid, Origin, Problem};
+pub use http::Http;
 pub use layers::{Effective, Loaded, Overrides, search_paths};
 pub use preset::Preset;
 pub(crate) use read::in_words;
@@ -55,6 +57,8 @@ pub struct Config {
     pub inference: Inference,
     /// Whether temperature, load and the like of this machine are measured, for the models and for a regression on them.
     pub covariates: bool,
+    /// The HTTP server.
+    pub http: Http,
     /// What is logged.
     pub log_level: LogLevel,
     /// Whether everything that goes into the engine and out of it is written down.
@@ -256,6 +260,7 @@ impl Default for Config {
             },
             inference: Inference { cpu_percent: 10 },
             covariates: true,
+            http: Http::default(),
             log_level: LogLevel::Info,
             debug_trace: false,
             debug_log_file: None,

@@ -192,6 +192,27 @@ pub(super) fn file(node: &Node) -> Result<Option<PathBuf>, Problem> {
     std::path::absolute(text).map(Some).map_err(|e| Problem::Unreadable(e.to_string()))
 }
 
+/// A text on one line.
+pub(super) fn text<'a>(node: &'a Node, wanted: &'static str) -> Result<&'a str, Problem> {
+    scalar(node, wanted)
+}
+
+/// A list of texts, or the same separated by commas, each as `check` makes it; it may be empty.
+pub(super) fn strings(
+    node: &Node,
+    wanted: &'static str,
+    check: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<String>, Problem> {
+    let written: Vec<&str> = match &node.content {
+        Content::Null => Vec::new(),
+        Content::Scalar(text) => text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect(),
+        Content::List(items) => items.iter().map(|item| scalar(item, wanted)).collect::<Result<_, _>>()?,
+        Content::Map(_) => return Err(wrong_kind(node, wanted)),
+    };
+    let invalid = |text: &str| Problem::InvalidItem { found: excerpt(text), wanted };
+    written.into_iter().map(|text| check(text).ok_or_else(|| invalid(text))).collect()
+}
+
 /// A list of servers, or the same separated by commas; every bad one is reported.
 pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
     let single = |problem| vec![Fault { line: node.line, problem }];
@@ -266,6 +287,11 @@ impl Shown for ModelName {
 impl Shown for PathBuf {
     fn shown(&self) -> Value {
         self.to_string_lossy().into()
+    }
+}
+impl Shown for Vec<String> {
+    fn shown(&self) -> Value {
+        self.clone().into()
     }
 }
 impl Shown for Vec<ServerAddress> {

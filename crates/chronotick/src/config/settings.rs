@@ -6,7 +6,7 @@
 use super::finding::Fault;
 use super::read::{Shown, count, directory, file, model, seconds, servers, switch, word};
 use super::yaml::Node;
-use super::{Config, Overrides};
+use super::{Config, Overrides, http};
 use chronotick_clock::Span;
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub(super) struct Outside {
 
 macro_rules! outside {
     ($($name:ident = $environment:literal, $flag:literal, $field:ident;)*) => {
-        $(const $name: Option<&Outside> = Some(&Outside {
+        $(pub(super) const $name: Option<&Outside> = Some(&Outside {
             environment: $environment,
             flag: $flag,
             of: |overrides| overrides.$field.as_deref(),
@@ -44,6 +44,8 @@ outside! {
     WARM_UP = "CHRONOTICK_WARMUP", "--warmup", warmup;
     MODEL = "CHRONOTICK_MODEL", "--model", model;
     DEVICE = "CHRONOTICK_DEVICE", "--device", device;
+    HTTP_LISTEN = "CHRONOTICK_HTTP_LISTEN", "--http-listen", http_listen;
+    HTTP_TOKEN_FILE = "CHRONOTICK_HTTP_TOKEN_FILE", "--http-token-file", http_token_file;
     LOG_LEVEL = "CHRONOTICK_LOG_LEVEL", "--log-level", log_level;
     DEBUG_TRACE = "CHRONOTICK_DEBUG_TRACE", "--debug-trace", debug_trace;
     DEBUG_LOG_FILE = "CHRONOTICK_DEBUG_LOG_FILE", "--debug-log-file", debug_log_file;
@@ -66,6 +68,8 @@ macro_rules! setting {
         }
     };
 }
+
+pub(super) use setting;
 
 macro_rules! model_settings {
     ($section:literal, $place:ident) => {
@@ -123,7 +127,7 @@ pub(super) const PRESET_KEY: &str = "preset";
 
 /// Every setting, in the order of a written file.
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
-    BEFORE_MODELS.iter().chain(&SHORT_TERM).chain(&LONG_TERM).chain(&AFTER_MODELS)
+    BEFORE_MODELS.iter().chain(&SHORT_TERM).chain(&LONG_TERM).chain(&AFTER_MODELS).chain(&http::SETTINGS)
 }
 
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);

@@ -22,6 +22,7 @@ const SECTIONS: &[(&str, &str)] = &[
         "The model that forecasts the next minutes, which carries the clock when the sources are silent.",
     ),
     ("fusion", "How forecasts are put together."),
+    ("http", "The HTTP server: API, metrics, health and web page (docs/http.md)."),
     ("inference", "What the models may take of the machine."),
 ];
 
