@@ -1,11 +1,11 @@
 //! HTTP: the clock page and the status for machines, over a small fixed API (`docs/http.md`).
 //!
 //! The server has a thread of its own, and a second one follows the daemon's [`Feed`](crate::feed::Feed) into a
-//! [`chronicle`] of the last hour. A request reads the clock page, the newest status or the chronicle: it waits for no
+//! `chronicle` of the last hour. A request reads the clock page, the newest status or the chronicle: it waits for no
 //! measurement, and takes no lock that the measuring thread needs. That the server cannot start never stops the daemon.
 //!
-//! * [`serve`] accepts connections and bounds what they may take; [`guard`] decides who may ask.
-//! * [`time`], [`status`], [`history`], [`events`], [`health`] and [`page`] answer.
+//! * `serve` accepts connections and bounds what they may take; `guard` decides who may ask.
+//! * `time`, `status`, `history`, `events`, `health` and `page` answer.
 
 mod chronicle;
 mod events;

@@ -116,7 +116,8 @@ mod tests {
         fn no_label_ends_its_line(label in "\\PC*|[\\s\\S]{0,20}") {
             let written = text(&[Family::gauge("x", "h").at(&[("l", &label)], 1.0)], Dialect::Prometheus);
             prop_assert_eq!(written.matches('\n').count(), 3);
-            prop_assert!(written.ends_with("\"} 1\n"));
+            let ended = written.ends_with("\"} 1\n");
+            prop_assert!(ended);
         }
     }
 }
