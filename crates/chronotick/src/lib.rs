@@ -4,7 +4,7 @@
 //! * [`feed`] is what the daemon tells whoever follows it, on threads of their own.
 //! * [`door`] is what every answer is made from: the clock page and the [`snapshot`] beside it.
 //! * [`cli`] answers people, [`mcp`] answers agents, [`http`] answers machines.
-//! * [`models`] (feature `models`) are the forecasters, as checkpoints here or behind an address.
+//! * `models` (feature `models`) are the forecasters, as checkpoints here or behind an address.
 //! * [`metrics`] are the numbers for monitoring.
 //! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
 //! * [`demo`] runs all of it against a simulated clock.
