@@ -3,7 +3,8 @@
 //! * [`Packet`], [`NtpTimestamp`], [`NtpShort`]: the 48 bytes of a header and the number formats in it.
 //! * [`Association`]: the client's side of talking to one server. It says when to send what, judges every reply, and
 //!   turns the good ones into a [`Measurement`](chronotick_core::Measurement).
-//! * [`Responder`]: the server's side, one reply for one request.
+//! * [`Responder`]: the server's side, one reply for one request; [`Service`]: who may ask it ([`Access`]) and how
+//!   often ([`Rate`]).
 //!
 //! A client's life, with a server that stands beside it:
 //!
@@ -35,15 +36,21 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod client;
+mod limit;
 mod packet;
 mod rejection;
 mod schedule;
 mod server;
+mod service;
 mod timestamp;
 
+pub use access::{Access, InvalidNetwork, Network, Permission};
 pub use client::{Association, Counters, Settings};
+pub use limit::{Limiter, Pace, Rate};
 pub use packet::{Mode, Packet, ReferenceId};
 pub use rejection::{Kiss, Rejected};
 pub use server::{Reply, Responder};
+pub use service::{Ignored, Service};
 pub use timestamp::{NtpShort, NtpTimestamp, precision};

@@ -3,8 +3,10 @@
 //! Extension fields and a message authentication code may follow a header; both are left where they are.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use chronotick_core::Leap;
+use md5::{Digest, Md5};
 
 use crate::{NtpShort, NtpTimestamp};
 
@@ -42,6 +44,33 @@ impl Mode {
 pub struct ReferenceId(pub [u8; 4]);
 
 impl ReferenceId {
+    /// That of a server at this address: the four bytes of an IPv4 address, or the first four of the MD5 of an IPv6
+    /// address (RFC 5905 §7.3).
+    ///
+    /// ```
+    /// use chronotick_ntp::ReferenceId;
+    /// assert_eq!(ReferenceId::of("192.168.1.140".parse().unwrap()).to_string(), "C0A8018C");
+    /// assert_eq!(ReferenceId::of("::1".parse().unwrap()).to_string(), "CF404DC8");
+    /// ```
+    pub fn of(address: IpAddr) -> ReferenceId {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => ReferenceId(v4.octets()),
+            IpAddr::V6(v6) => {
+                let hash: [u8; 16] = Md5::digest(v6.octets()).into();
+                ReferenceId([hash[0], hash[1], hash[2], hash[3]])
+            }
+        }
+    }
+
+    /// That of a reference clock: the first four printable characters of its name.
+    pub fn named(name: &str) -> ReferenceId {
+        let mut id = [0; 4];
+        for (place, letter) in id.iter_mut().zip(name.bytes().filter(u8::is_ascii_graphic)) {
+            *place = letter;
+        }
+        ReferenceId(id)
+    }
+
     /// Whether it is a word, as the names of reference clocks and kiss codes are.
     pub fn is_text(self) -> bool {
         self.text().is_some()

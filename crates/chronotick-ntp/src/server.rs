@@ -82,8 +82,37 @@ impl Responder {
 }
 
 impl Reply {
+    /// A kiss of death (RFC 5905 §7.4): it tells no time, only why not, and echoes the request so that its client
+    /// believes it. The poll field of RATE says what interval would do.
+    pub(crate) fn kiss_of_death(request: &Packet, code: ReferenceId) -> Reply {
+        Reply(Packet {
+            leap: None,
+            version: request.version,
+            mode: Mode::Server,
+            stratum: 0,
+            poll: request.poll,
+            precision: 0,
+            reference_id: code,
+            origin: request.transmit,
+            // Clients that check for timestamps before they look at the code find the echo of their own.
+            receive: request.transmit,
+            transmit: request.transmit,
+            ..Packet::request(NtpTimestamp::ZERO)
+        })
+    }
+
+    /// The code, if it is a kiss of death.
+    pub fn kiss(&self) -> Option<ReferenceId> {
+        (self.0.stratum == 0 && self.0.reference_id.is_text()).then_some(self.0.reference_id)
+    }
+
     /// The datagram, for a departure at `transmit`: read the clock last, send at once.
+    ///
+    /// A kiss tells no time, so it echoes the client's.
     pub fn leaving_at(self, transmit: Timestamp) -> [u8; Packet::LEN] {
+        if self.kiss().is_some() {
+            return self.0.to_bytes();
+        }
         Packet { transmit: NtpTimestamp::from_utc(transmit), ..self.0 }.to_bytes()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`TimestampedSocket`]: a UDP socket to one server that knows on the raw clock when a request left and its reply
 //!   arrived, by the kernel's own stamps where it has them.
+//! * [`StampedListener`]: a UDP socket that many clients ask, with the kernel's stamps of arrivals and departures.
 //! * [`wait`] and [`Waker`]: `poll(2)` over many sockets, and waking it from another thread.
 //! * [`Watch`]: notices suspend, a jump of the raw clock, migration, and steps of the system clock.
 //! * [`random_u64`] draws nonces.
@@ -20,6 +21,7 @@
 //! Everything goes through the C library, so that a simulator can stand in for the kernel.
 
 mod disruption;
+mod listener;
 mod priority;
 mod random;
 mod sensors;
@@ -29,6 +31,7 @@ mod wait;
 
 pub use chronotick_clock::{ClockPair, raw_now};
 pub use disruption::Watch;
+pub use listener::{Arrival, StampedListener};
 pub use priority::yield_to_others;
 pub use random::random_u64;
 pub use sensors::Sensors;

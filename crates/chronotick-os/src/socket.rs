@@ -223,7 +223,7 @@ fn exchange(
     Exchange { arrived, stamps, uncertainty: slack, ..plain(departed) }
 }
 
-fn set_flags(fd: &OwnedFd) -> io::Result<()> {
+pub(crate) fn set_flags(fd: &OwnedFd) -> io::Result<()> {
     let fd = fd.as_raw_fd();
     // SAFETY: no pointers; the descriptor is open.
     let flags = checked(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
@@ -235,35 +235,45 @@ fn set_flags(fd: &OwnedFd) -> io::Result<()> {
 }
 
 fn connect(fd: &OwnedFd, server: SocketAddr) -> io::Result<()> {
-    // SAFETY: both structures are plain numbers, for which zeros are valid.
-    let (mut v4, mut v6): (libc::sockaddr_in, libc::sockaddr_in6) = unsafe { std::mem::zeroed() };
-    let (address, len) = match server {
-        SocketAddr::V4(server) => {
-            v4.sin_family = libc::AF_INET as libc::sa_family_t;
-            v4.sin_port = server.port().to_be();
-            v4.sin_addr.s_addr = u32::from_ne_bytes(server.ip().octets());
-            ((&raw const v4).cast(), size_of_val(&v4))
-        }
-        SocketAddr::V6(server) => {
-            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            v6.sin6_port = server.port().to_be();
-            v6.sin6_addr.s6_addr = server.ip().octets();
-            v6.sin6_flowinfo = server.flowinfo();
-            v6.sin6_scope_id = server.scope_id();
-            ((&raw const v6).cast(), size_of_val(&v6))
-        }
-    };
-    // SAFETY: the address is valid for the length told, and outlives the call.
-    checked(unsafe { libc::connect(fd.as_raw_fd(), address, len as libc::socklen_t) })?;
+    address(server, |address, len| {
+        // SAFETY: the address is valid for the length told, and outlives the call.
+        checked(unsafe { libc::connect(fd.as_raw_fd(), address, len) })
+    })?;
     Ok(())
 }
 
-fn checked(rc: libc::c_int) -> io::Result<libc::c_int> {
+/// Calls the kernel with an address as it wants to have it.
+pub(crate) fn address<T>(
+    of: SocketAddr,
+    call: impl FnOnce(*const libc::sockaddr, libc::socklen_t) -> T,
+) -> T {
+    // SAFETY: both structures are plain numbers, for which zeros are valid.
+    let (mut v4, mut v6): (libc::sockaddr_in, libc::sockaddr_in6) = unsafe { std::mem::zeroed() };
+    let (address, len) = match of {
+        SocketAddr::V4(of) => {
+            v4.sin_family = libc::AF_INET as libc::sa_family_t;
+            v4.sin_port = of.port().to_be();
+            v4.sin_addr.s_addr = u32::from_ne_bytes(of.ip().octets());
+            ((&raw const v4).cast(), size_of_val(&v4))
+        }
+        SocketAddr::V6(of) => {
+            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            v6.sin6_port = of.port().to_be();
+            v6.sin6_addr.s6_addr = of.ip().octets();
+            v6.sin6_flowinfo = of.flowinfo();
+            v6.sin6_scope_id = of.scope_id();
+            ((&raw const v6).cast(), size_of_val(&v6))
+        }
+    };
+    call(address, len as libc::socklen_t)
+}
+
+pub(crate) fn checked(rc: libc::c_int) -> io::Result<libc::c_int> {
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(rc) }
 }
 
 /// Repeats a system call that a signal interrupts.
-fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+pub(crate) fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
         if let Ok(done) = usize::try_from(call()) {
             return Ok(done);

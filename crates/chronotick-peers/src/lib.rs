@@ -6,6 +6,7 @@
 pub mod http;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{fs, io};
@@ -51,10 +52,13 @@ impl Chronyd {
     /// If it is installed and cannot be started, or does not answer.
     pub fn start(directives: &str) -> Option<Chronyd> {
         let (folder, address) = (tempfile::tempdir().expect("a directory"), free_address());
+        // chronyd has its command socket only where nobody else may look.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("the directory is ours");
         let pid = folder.path().join("pid");
         let config = format!(
-            "port {}\ncmdport 0\nbindaddress 127.0.0.1\nallow 127.0.0.0/8\npidfile {}\n{directives}\n",
+            "port {}\ncmdport 0\nbindcmdaddress {}\nbindaddress 127.0.0.1\nallow 127.0.0.0/8\npidfile {}\n{directives}\n",
             address.port(),
+            folder.path().join("cmd.sock").display(),
             pid.display()
         );
         fs::write(folder.path().join("conf"), config).expect("the directory is ours");
@@ -66,6 +70,21 @@ impl Chronyd {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A directory that is its own, for what its directives name; gone with it.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// What `chronyc -c` answers, a line for each row with commas between its columns, or complains of.
+    pub fn chronyc(&self, arguments: &[&str]) -> String {
+        let socket = self.folder.path().join("cmd.sock").display().to_string();
+        let output = Command::new("chronyc").args(["-c", "-h", &socket]).args(arguments).output();
+        output.map_or_else(
+            |e| format!("chronyc: {e}"),
+            |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
     }
 
     /// Kills it at once.

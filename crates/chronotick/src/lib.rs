@@ -6,6 +6,7 @@
 //! * [`cli`] answers people, [`mcp`] answers agents, [`http`] answers machines.
 //! * `models` (feature `models`) are the forecasters, as checkpoints here or behind an address.
 //! * [`metrics`] are the numbers for monitoring.
+//! * [`serve`] tells other machines the time by NTP.
 //! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
 //! * [`demo`] runs all of it against a simulated clock.
 
@@ -22,6 +23,7 @@ pub mod mcp;
 pub mod metrics;
 #[cfg(feature = "models")]
 pub mod models;
+pub mod serve;
 pub mod snapshot;
 pub mod trace;
 mod utc;

@@ -29,6 +29,7 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let outlets = Outlets::new(writer);
     let door = Arc::new(outlets.door());
     let http = Server::start(&config.http, door, outlets.feed.follow(), axum::Router::new())?;
+    crate::serve::start(&config, &outlets)?;
     let (follower, dir) = (outlets.feed.follow(), config.runtime_dir.clone());
     std::thread::Builder::new().name("status".into()).spawn(move || {
         keep_status(&follower, &dir, |snapshot| warm_up.show(snapshot));

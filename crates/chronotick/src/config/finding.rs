@@ -64,6 +64,31 @@ pub(super) struct Fault {
     pub(super) problem: Problem,
 }
 
+/// What a reader of values complains of: one problem of the value as a whole, or several with lines of their own.
+pub(super) fn faults(complaint: impl Into<Complaint>, line: usize) -> Vec<Fault> {
+    match complaint.into() {
+        Complaint::Whole(problem) => vec![Fault { line, problem }],
+        Complaint::Parts(faults) => faults,
+    }
+}
+
+pub(super) enum Complaint {
+    Whole(Problem),
+    Parts(Vec<Fault>),
+}
+
+impl From<Problem> for Complaint {
+    fn from(problem: Problem) -> Complaint {
+        Complaint::Whole(problem)
+    }
+}
+
+impl From<Vec<Fault>> for Complaint {
+    fn from(faults: Vec<Fault>) -> Complaint {
+        Complaint::Parts(faults)
+    }
+}
+
 /// What can be the matter with a configuration. Reads as the end of a sentence that begins with the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -152,6 +177,17 @@ pub enum Problem {
         #[source]
         why: InvalidServer,
     },
+    /// An entry of a list cannot be understood.
+    #[error("has {text:?}: {why}")]
+    InvalidEntry {
+        /// What was written.
+        text: String,
+        /// What is wrong with it, and the mend.
+        why: String,
+    },
+    /// Something is to be served, on no address.
+    #[error("names no address, so nothing could be served; write at least one or set enabled to false")]
+    NoListener,
     /// A server would count twice in the vote of the sources.
     #[error("has {server} twice; it would count twice among the sources, keep one")]
     RepeatedServer {

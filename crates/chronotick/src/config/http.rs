@@ -1,6 +1,6 @@
 //! The settings of the HTTP server (`http`): where it listens, who may ask, and what counts as healthy.
 
-use super::finding::{Fault, Finding, Problem};
+use super::finding::{Finding, Problem};
 use super::read::{Shown, excerpt, file, strings, switch, text};
 use super::settings::{HTTP_LISTEN, HTTP_TOKEN_FILE, Setting, setting};
 use super::yaml::Node;

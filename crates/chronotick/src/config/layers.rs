@@ -5,7 +5,7 @@ use super::preset::Preset;
 use super::read::{Word as _, closest, excerpt, in_seconds, word, wrong_kind};
 use super::settings::{self, Setting};
 use super::yaml::{self, Content, Node};
-use super::{Config, http, leap, obsolete};
+use super::{Config, http, leap, obsolete, serve};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -299,6 +299,9 @@ impl Draft {
         }
         let open = http::check(&self.config.http, self.origin_of(http::CHECKED));
         self.errors.extend(open);
+        if let Some((key, problem)) = serve::contradiction(&self.config.serve) {
+            self.errors.push(Finding { key: key.to_owned(), origin: self.origin_of(key), problem });
+        }
         const SERVERS: &str = "clock_measurement.ntp.servers";
         if let Some(groups) = leap::mixture(&self.config.ntp.servers) {
             let origin = self.origin_of(SERVERS);

@@ -21,6 +21,7 @@ mod leap;
 mod obsolete;
 mod preset;
 mod read;
+mod serve;
 mod server;
 mod settings;
 mod template;
@@ -31,6 +32,7 @@ pub use http::Http;
 pub use layers::{Effective, Loaded, Overrides, search_paths};
 pub use preset::Preset;
 pub(crate) use read::in_words;
+pub use serve::{Listen, Serve, ServeNtp};
 pub use server::{InvalidServer, ServerAddress};
 pub use template::default_file;
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub covariates: bool,
     /// The HTTP server.
     pub http: Http,
+    /// What is served to others.
+    pub serve: Serve,
     /// What is logged.
     pub log_level: LogLevel,
     /// Whether everything that goes into the engine and out of it is written down.
@@ -261,6 +265,7 @@ impl Default for Config {
             inference: Inference { cpu_percent: 10 },
             covariates: true,
             http: Http::default(),
+            serve: Serve::default(),
             log_level: LogLevel::Info,
             debug_trace: false,
             debug_log_file: None,

@@ -8,6 +8,7 @@ use chronotick_clock::Span;
 use serde_json::Value;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// A setting that is one of a few words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -213,19 +214,39 @@ pub(super) fn strings(
     written.into_iter().map(|text| check(text).ok_or_else(|| invalid(text))).collect()
 }
 
+/// A list of anything, or the same separated by commas; every bad item is reported.
+pub(super) fn list<T: FromStr<Err: ToString>>(node: &Node) -> Result<Vec<T>, Vec<Fault>> {
+    let (mut read, mut faults) = (Vec::new(), Vec::new());
+    for (line, text) in items(node, "one value an item", "a list")? {
+        let invalid =
+            |text: &str, why: T::Err| Problem::InvalidEntry { text: excerpt(text), why: why.to_string() };
+        match text.and_then(|text| text.parse().map_err(|why| invalid(text, why))) {
+            Ok(item) => read.push(item),
+            Err(problem) => faults.push(Fault { line, problem }),
+        }
+    }
+    if faults.is_empty() { Ok(read) } else { Err(faults) }
+}
+
+/// A line and what is written there, or what else is.
+type Item<'a> = (usize, Result<&'a str, Problem>);
+
+/// The items of a list, or of a text with commas between them.
+fn items<'a>(node: &'a Node, of: &'static str, wanted: &'static str) -> Result<Vec<Item<'a>>, Vec<Fault>> {
+    match &node.content {
+        Content::Null => Ok(Vec::new()),
+        Content::Scalar(text) if text.trim().is_empty() => Ok(Vec::new()),
+        Content::Scalar(text) => Ok(text.split(',').map(|part| (node.line, Ok(part.trim()))).collect()),
+        Content::List(items) => Ok(items.iter().map(|item| (item.line, scalar(item, of))).collect()),
+        Content::Map(_) => Err(vec![Fault { line: node.line, problem: wrong_kind(node, wanted) }]),
+    }
+}
+
 /// A list of servers, or the same separated by commas; every bad one is reported.
 pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
-    let single = |problem| vec![Fault { line: node.line, problem }];
-    let written: Vec<(usize, Result<&str, Problem>)> = match &node.content {
-        Content::Null => Vec::new(),
-        Content::Scalar(text) => text.split(',').map(|part| (node.line, Ok(part.trim()))).collect(),
-        Content::List(items) => {
-            items.iter().map(|item| (item.line, scalar(item, "host or host:port, without a space"))).collect()
-        }
-        Content::Map(_) => return Err(single(wrong_kind(node, "a list of servers"))),
-    };
+    let written = items(node, "host or host:port, without a space", "a list of servers")?;
     if written.is_empty() {
-        return Err(single(Problem::NoServer));
+        return Err(vec![Fault { line: node.line, problem: Problem::NoServer }]);
     }
     let (mut servers, mut faults) = (Vec::<ServerAddress>::new(), Vec::new());
     for (line, text) in written {

@@ -6,7 +6,7 @@
 use super::finding::Fault;
 use super::read::{Shown, count, directory, file, model, seconds, servers, switch, word};
 use super::yaml::Node;
-use super::{Config, Overrides, http};
+use super::{Config, Overrides, http, serve};
 use chronotick_clock::Span;
 use serde_json::Value;
 
@@ -60,11 +60,10 @@ macro_rules! setting {
             doc: $doc,
             outside: $outside,
             set: |config, node| {
-                let fault = |problem| vec![Fault { line: node.line, problem }];
-                config.$($place).+ = $read(node).map_err(fault)?;
+                config.$($place).+ = $read(node).map_err(|fault| $crate::config::finding::faults(fault, node.line))?;
                 Ok(())
             },
-            get: |config| config.$($place).+.shown(),
+            get: |config| $crate::config::read::Shown::shown(&config.$($place).+),
         }
     };
 }
@@ -127,7 +126,8 @@ pub(super) const PRESET_KEY: &str = "preset";
 
 /// Every setting, in the order of a written file.
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
-    BEFORE_MODELS.iter().chain(&SHORT_TERM).chain(&LONG_TERM).chain(&AFTER_MODELS).chain(&http::SETTINGS)
+    let models = SHORT_TERM.iter().chain(&LONG_TERM);
+    BEFORE_MODELS.iter().chain(models).chain(&AFTER_MODELS).chain(&serve::SETTINGS).chain(&http::SETTINGS)
 }
 
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);

@@ -24,6 +24,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("fusion", "How forecasts are put together."),
     ("http", "The HTTP server: API, metrics, health and web page (docs/http.md)."),
     ("inference", "What the models may take of the machine."),
+    ("serve.ntp", "NTP for other machines, with the bound as root distance."),
 ];
 
 /// The text of a configuration file with every setting at its default; loads without a warning.
@@ -52,7 +53,10 @@ pub fn default_file() -> String {
         let unset = if name.ends_with("_dir") || name.ends_with("_file") { "# " } else { "" };
         text += &match (setting.get)(&defaults) {
             Value::Array(items) => {
-                let item = |value: &Value| format!("{indent}  - {}\n", in_words(value));
+                // Brackets begin a list in YAML, unless they are in quotes.
+                let quoted =
+                    |text: String| if text.starts_with(['[', ':']) { format!("\"{text}\"") } else { text };
+                let item = |value: &Value| format!("{indent}  - {}\n", quoted(in_words(value)));
                 format!("{indent}{name}:\n{}", items.iter().map(item).collect::<String>())
             }
             value => format!("{indent}{unset}{name}: {}\n", in_words(&value)),

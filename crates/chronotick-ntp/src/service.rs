@@ -1,0 +1,188 @@
+//! What a server does with a datagram: who may ask, how often, and what the answer says. No I/O: instants, the clock's
+//! own description and random bits are arguments.
+//!
+//! Only clients' requests are answered, each at most once, and never with more bytes than it has.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+
+use chronotick_core::{RawInstant, Timestamp};
+
+use crate::limit::{Limiter, Pace, Rate};
+use crate::{Access, Mode, Packet, Permission, ReferenceId, Reply, Responder};
+
+/// Why a datagram gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ignored {
+    /// It is no client's request of version 1 to 4.
+    NotARequest,
+    /// The client asks too often.
+    TooOften,
+    /// The client may not ask, and was told not long ago.
+    Refused,
+    /// The time is not known well enough to be told.
+    NoTime,
+}
+
+impl Ignored {
+    /// A label for counting: one word per reason.
+    pub fn label(self) -> &'static str {
+        match self {
+            Ignored::NotARequest => "not_a_request",
+            Ignored::TooOften => "too_often",
+            Ignored::Refused => "refused",
+            Ignored::NoTime => "no_time",
+        }
+    }
+}
+
+/// A server: its policy and what it remembers of its clients.
+#[derive(Debug)]
+pub struct Service<S> {
+    access: Access,
+    requests: Limiter<S>,
+    /// Those who may not ask are told rarely.
+    refusals: Limiter<S>,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+impl<S: BuildHasher + Clone> Service<S> {
+    /// A service for whom `access` names, at `rate`, that remembers so many `clients`.
+    pub fn new(access: Access, rate: Rate, clients: usize, hasher: S) -> Service<S> {
+        let seldom = Rate { interval: chronotick_core::Span::from_secs(16), burst: 1 };
+        Service {
+            access,
+            requests: Limiter::new(rate, clients, hasher.clone()),
+            refusals: Limiter::new(seldom, clients.min(1024), hasher),
+            counters: BTreeMap::new(),
+        }
+    }
+
+    /// Answers a datagram that came from `client` at `received`; `clock` is what the server says of its clock, if it
+    /// may say anything.
+    ///
+    /// # Errors
+    /// Why it gets no answer.
+    pub fn receive(
+        &mut self,
+        datagram: &[u8],
+        client: IpAddr,
+        (now, received): (RawInstant, Timestamp),
+        clock: Option<&Responder>,
+    ) -> Result<Reply, Ignored> {
+        let judged = self.judge(datagram, client, now, received, clock);
+        let label = match &judged {
+            Ok(reply) => reply.kiss().map_or("answered", |code| match &code.0 {
+                b"RATE" => "kiss_rate",
+                b"DENY" => "kiss_deny",
+                _ => "kiss_rstr",
+            }),
+            Err(reason) => reason.label(),
+        };
+        *self.counters.entry(label).or_default() += 1;
+        judged
+    }
+
+    /// What became of all datagrams so far, by [`Ignored::label`], `answered` and `kiss_…`.
+    pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counters
+    }
+
+    fn judge(
+        &mut self,
+        datagram: &[u8],
+        client: IpAddr,
+        now: RawInstant,
+        received: Timestamp,
+        clock: Option<&Responder>,
+    ) -> Result<Reply, Ignored> {
+        let request = Packet::parse(datagram).ok_or(Ignored::NotARequest)?;
+        if request.mode != Mode::Client || !(1..=4).contains(&request.version) {
+            return Err(Ignored::NotARequest);
+        }
+        let kiss = |code| Ok(Reply::kiss_of_death(&request, ReferenceId(code)));
+        let code = match self.access.of(client) {
+            Permission::Allowed => None,
+            Permission::Restricted => Some(*b"RSTR"),
+            Permission::Denied => Some(*b"DENY"),
+        };
+        if let Some(code) = code {
+            return match self.refusals.take(client, now) {
+                Pace::Fine => kiss(code),
+                _ => Err(Ignored::Refused),
+            };
+        }
+        match self.requests.take(client, now) {
+            Pace::Fine => {}
+            Pace::Told => return kiss(*b"RATE"),
+            Pace::Dropped => return Err(Ignored::TooOften),
+        }
+        clock.and_then(|clock| clock.answer(datagram, received)).ok_or(Ignored::NoTime)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NtpTimestamp;
+    use chronotick_core::{Leap, Span};
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+
+    type Plain = BuildHasherDefault<DefaultHasher>;
+
+    const UTC: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
+
+    fn service(interval: Span) -> Service<Plain> {
+        let access = Access::new(vec!["10.0.0.0/8".parse().unwrap()], vec!["10.66.0.0/16".parse().unwrap()]);
+        Service::new(access, Rate { interval, burst: 2 }, 64, Plain::default())
+    }
+
+    fn ask(service: &mut Service<Plain>, client: &str, clock: Option<&Responder>) -> Result<Packet, Ignored> {
+        let request = Packet::request(NtpTimestamp::from_bits(0xfeed)).to_bytes();
+        let at = (RawInstant::from_nanos(5), UTC);
+        let reply = service.receive(&request, client.parse().unwrap(), at, clock)?;
+        Ok(Packet::parse(&reply.leaving_at(UTC)).unwrap())
+    }
+
+    const CLOCK: Responder = Responder {
+        leap: Some(Leap::Insert),
+        stratum: 3,
+        precision: -20,
+        root_delay: Span::ZERO,
+        root_dispersion: Span::ZERO,
+        reference_id: ReferenceId([10, 0, 0, 1]),
+        reference: UTC,
+    };
+
+    #[test]
+    fn the_time_is_told_to_whom_it_is_served() {
+        let mut service = service(Span::ZERO);
+        let reply = ask(&mut service, "10.1.1.1", Some(&CLOCK)).unwrap();
+        assert_eq!((reply.leap, reply.stratum, reply.origin.to_bits()), (Some(Leap::Insert), 3, 0xfeed));
+        assert_eq!(ask(&mut service, "10.1.1.1", None), Err(Ignored::NoTime));
+    }
+
+    #[test]
+    fn others_are_told_why_not_and_then_nothing() {
+        for (client, code) in [("11.0.0.1", *b"RSTR"), ("10.66.0.1", *b"DENY")] {
+            let mut service = service(Span::ZERO);
+            let kiss = ask(&mut service, client, Some(&CLOCK)).unwrap();
+            assert_eq!((kiss.stratum, kiss.leap, kiss.reference_id), (0, None, ReferenceId(code)));
+            assert_eq!((kiss.origin.to_bits(), kiss.transmit.to_bits()), (0xfeed, 0xfeed), "no time is told");
+            assert_eq!(ask(&mut service, client, Some(&CLOCK)), Err(Ignored::Refused));
+        }
+    }
+
+    #[test]
+    fn who_asks_too_often_is_told_so_and_then_nothing() {
+        let mut service = service(Span::from_secs(1));
+        (0..2).for_each(|_| assert_eq!(ask(&mut service, "10.1.1.1", Some(&CLOCK)).unwrap().stratum, 3));
+        let kiss = ask(&mut service, "10.1.1.1", Some(&CLOCK)).unwrap();
+        assert_eq!((kiss.stratum, kiss.reference_id), (0, ReferenceId(*b"RATE")));
+        assert_eq!(ask(&mut service, "10.1.1.1", Some(&CLOCK)), Err(Ignored::TooOften));
+        assert_eq!(ask(&mut service, "10.1.1.2", Some(&CLOCK)).unwrap().stratum, 3);
+        let counts: Vec<_> = service.counters().iter().map(|(label, n)| (*label, *n)).collect();
+        assert_eq!(counts, [("answered", 3), ("kiss_rate", 1), ("too_often", 1)]);
+    }
+}

@@ -1,0 +1,133 @@
+//! What is served to others: NTP for the network (`serve.ntp`).
+
+use super::finding::Problem;
+use super::read::{Shown, count, list, seconds, switch};
+use super::settings::{Setting, setting};
+use chronotick_clock::Span;
+use chronotick_ntp::Network;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+/// What is served to others (`serve`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Serve {
+    /// NTP for the network.
+    pub ntp: ServeNtp,
+}
+
+/// NTP for the network (`serve.ntp`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeNtp {
+    /// Whether anybody is answered.
+    pub enabled: bool,
+    /// Addresses and UDP ports; at least one if it is enabled.
+    pub listen: Vec<Listen>,
+    /// Who is answered.
+    pub allow: Vec<Network>,
+    /// Who is refused; of two networks that a client is in the smaller one decides.
+    pub deny: Vec<Network>,
+    /// Who asks is answered only while the bound is not wider than this to either side.
+    pub max_root_distance: Span,
+    /// The interval at which one client may ask in the long run; zero limits nobody.
+    pub rate_interval: Span,
+    /// How many requests of one client may come at once.
+    pub rate_burst: u32,
+}
+
+impl Default for ServeNtp {
+    fn default() -> ServeNtp {
+        let any = |ip| Listen(SocketAddr::new(ip, super::ServerAddress::NTP_PORT));
+        ServeNtp {
+            enabled: false,
+            listen: vec![any(Ipv4Addr::UNSPECIFIED.into()), any(Ipv6Addr::UNSPECIFIED.into())],
+            allow: Network::LOCAL.to_vec(),
+            deny: Vec::new(),
+            max_root_distance: Span::from_millis(100),
+            rate_interval: Span::from_millis(500),
+            rate_burst: 16,
+        }
+    }
+}
+
+/// An address and a port to listen on. A port alone is on all IPv4 addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listen(pub SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        let port = text.parse().map(|port: u16| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+        let wanted = "write address:port, as 0.0.0.0:123 or \"[::]:123\"";
+        text.parse().or(port).map(Listen).map_err(|_| wanted.to_owned())
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Shown for Vec<Listen> {
+    fn shown(&self) -> serde_json::Value {
+        self.iter().map(ToString::to_string).collect()
+    }
+}
+impl Shown for Vec<Network> {
+    fn shown(&self) -> serde_json::Value {
+        self.iter().map(ToString::to_string).collect()
+    }
+}
+
+pub(super) static SETTINGS: [Setting; 7] = [
+    setting!("serve.ntp.enabled", None, serve.ntp.enabled, switch, "Whether NTP is served to the network."),
+    setting!(
+        "serve.ntp.listen",
+        None,
+        serve.ntp.listen,
+        list,
+        "Addresses and UDP ports; a port below 1024 needs the capability CAP_NET_BIND_SERVICE."
+    ),
+    setting!(
+        "serve.ntp.allow",
+        None,
+        serve.ntp.allow,
+        list,
+        "Networks that are answered, in CIDR notation; others are told RSTR. 0.0.0.0/0 and ::/0 are everybody."
+    ),
+    setting!(
+        "serve.ntp.deny",
+        None,
+        serve.ntp.deny,
+        list,
+        "Networks that are refused (DENY). Where a client is in several, the smallest network decides."
+    ),
+    setting!(
+        "serve.ntp.max_root_distance",
+        None,
+        serve.ntp.max_root_distance,
+        |node| seconds(node, Span::from_micros(1)..=Span::from_secs(16)),
+        "Nobody is answered while the bound is wider than this many seconds to either side."
+    ),
+    setting!(
+        "serve.ntp.rate_interval",
+        None,
+        serve.ntp.rate_interval,
+        |node| seconds(node, Span::ZERO..=Span::from_secs(1024)),
+        "One client may ask every so many seconds in the long run; more is told RATE, then dropped. 0 is no limit."
+    ),
+    setting!(
+        "serve.ntp.rate_burst",
+        None,
+        serve.ntp.rate_burst,
+        |node| count(node, 1..=1024),
+        "How many requests of one client may come at once."
+    ),
+];
+
+/// What can be said only of several of these settings together.
+pub(super) fn contradiction(serve: &Serve) -> Option<(&'static str, Problem)> {
+    (serve.ntp.enabled && serve.ntp.listen.is_empty()).then_some(("serve.ntp.listen", Problem::NoListener))
+}

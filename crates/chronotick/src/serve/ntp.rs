@@ -1,0 +1,169 @@
+//! The NTP server: one thread that owns its sockets and what is remembered of clients, and reads the clock page.
+
+use super::CannotServe;
+use super::clock::{Upstream, told};
+use crate::config::ServeNtp;
+use crate::daemon::Outlets;
+use crate::feed::{Ended, Follower, News};
+use chronotick_clock::{Clock, ClockPair, RawInstant, Span, Timestamp, raw_now};
+use chronotick_ntp::{Access, Rate, Service};
+use chronotick_os::{Arrival, StampedListener, wait};
+use std::hash::RandomState;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// So many clients are remembered for the rate limit: about 5 MiB.
+const CLIENTS: usize = 65_536;
+/// Whoever floods one socket gets no more than so many datagrams looked at before others have their turn.
+const DATAGRAMS: usize = 64;
+/// How often what the daemon tells of its sources is looked at.
+const NEWS: Span = Span::from_millis(500);
+/// The longest request that is looked at; nothing in use is longer.
+const LONGEST: usize = 2048;
+
+/// Opens the sockets and starts the thread.
+pub(super) fn start(settings: &ServeNtp, outlets: &Outlets) -> Result<(), CannotServe> {
+    let listen = |&crate::config::Listen(address)| {
+        StampedListener::bind(address).map_err(|error| CannotServe::Listen { address, error })
+    };
+    let listeners: Vec<StampedListener> = settings.listen.iter().map(listen).collect::<Result<_, _>>()?;
+    for listener in &listeners {
+        let address = listener.local_addr().map_err(CannotServe::Thread)?;
+        log::info!("serving NTP on {address} ({})", listener.stamping());
+    }
+    let rate = Rate { interval: settings.rate_interval, burst: settings.rate_burst };
+    let access = Access::new(settings.allow.clone(), settings.deny.clone());
+    let server = Server {
+        service: Service::new(access, rate, CLIENTS, RandomState::new()),
+        listeners,
+        clock: Clock::of(&outlets.page),
+        news: outlets.feed.follow(),
+        upstream: None,
+        limit: settings.max_root_distance,
+        precision: precision(),
+        before: ClockPair::now(),
+    };
+    let run = move || match server.run() {
+        Ok(()) => {}
+        Err(e) => log::error!("NTP is not served any more: {e}"),
+    };
+    std::thread::Builder::new().name("ntp-server".into()).spawn(run).map_err(CannotServe::Thread)?;
+    Ok(())
+}
+
+struct Server {
+    service: Service<RandomState>,
+    listeners: Vec<StampedListener>,
+    clock: Clock,
+    news: Follower,
+    upstream: Option<Upstream>,
+    limit: Span,
+    precision: i8,
+    /// Both clocks before the wait for what has come now.
+    before: ClockPair,
+}
+
+impl Server {
+    fn run(mut self) -> io::Result<()> {
+        let mut next_news = raw_now();
+        loop {
+            if raw_now() >= next_news {
+                if self.take_news().is_err() {
+                    return Ok(());
+                }
+                next_news = raw_now() + NEWS;
+            }
+            self.before = ClockPair::now();
+            let fds: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
+            for ready in wait(&fds, Some(NEWS))? {
+                self.answer(ready);
+            }
+        }
+    }
+
+    /// Takes in what the daemon has told.
+    fn take_news(&mut self) -> Result<(), Ended> {
+        while let Some(news) = self.news.next(Duration::ZERO)? {
+            if let News::Status(snapshot) = news {
+                // Which source is best may be unknown for a moment; the one before is still what the time came from.
+                self.upstream = Upstream::of(&snapshot).or(self.upstream);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers what has come to one socket.
+    fn answer(&mut self, which: usize) {
+        let mut buffer = [0; LONGEST];
+        for _ in 0..DATAGRAMS {
+            let listener = &mut self.listeners[which];
+            while let Ok(Some(_)) = listener.departure() {}
+            match listener.recv(&mut buffer) {
+                Ok(Some(arrival)) => self.reply(which, &buffer[..arrival.len], &arrival),
+                Ok(None) => return,
+                // What became of an earlier reply; the next call tells what has come.
+                Err(e) => log::debug!("NTP server: {e}"),
+            }
+        }
+    }
+
+    fn reply(&mut self, which: usize, datagram: &[u8], arrival: &Arrival) {
+        let after = ClockPair::now();
+        let raw = self.arrived(arrival.stamp, after);
+        let (solution, checked) = (self.clock.solution(), self.clock.now_checked());
+        let reading = chronotick_clock::Reading {
+            state: checked.state,
+            reason: checked.reason,
+            ..solution.reading(raw)
+        };
+        let slack = self.before.slack + after.slack;
+        let clock = told(&solution, &reading, self.upstream, self.limit, (self.precision, slack));
+        let received = (raw, reading.estimate);
+        let Ok(reply) = self.service.receive(datagram, arrival.from.ip(), received, clock.as_ref()) else {
+            return;
+        };
+        let transmit = solution.utc_at(raw_now());
+        if let Err(e) = self.listeners[which].send(&reply.leaving_at(transmit), arrival) {
+            log::debug!("NTP server: {}: {e}", arrival.from);
+        }
+    }
+
+    /// When a datagram arrived on the raw clock: by the kernel's stamp if no step of the system clock has come between.
+    fn arrived(&self, stamp: Option<Timestamp>, after: ClockPair) -> RawInstant {
+        let (before, Some(stamp)) = (self.before, stamp) else { return after.raw };
+        let elapsed = after.raw - before.raw;
+        let apart = ((after.system - before.system) - elapsed).abs();
+        // The kernel slews by 500 ppm at most: 1 in 2048 is that.
+        let slewed = Span::from_nanos(elapsed.abs().as_nanos() >> 11);
+        let waited = after.system - stamp;
+        let credible = apart <= before.slack + after.slack + slewed
+            && waited >= -after.slack
+            && waited <= elapsed + after.slack + Span::from_secs(1);
+        if credible { after.raw - waited.max(Span::ZERO) } else { after.raw }
+    }
+}
+
+/// How finely the raw clock can be read, log₂ of seconds: the smallest step seen, rounded up.
+fn precision() -> i8 {
+    let mut least = Span::from_millis(1);
+    let mut last = raw_now();
+    for _ in 0..1_000 {
+        let now = raw_now();
+        if now > last {
+            least = least.min(now - last);
+        }
+        last = now;
+    }
+    (-30..0).find(|&exponent| chronotick_ntp::precision(exponent) >= least).unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_precision_is_that_of_a_clock_that_can_be_read() {
+        assert!((-30..=-10).contains(&precision()), "{}", precision());
+    }
+}

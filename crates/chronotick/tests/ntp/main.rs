@@ -1,0 +1,4 @@
+//! NTP on the wire, end to end: the real binary as a server, as a client and as a relay, with real peers on loopback.
+
+mod daemon;
+mod server;
