@@ -26,7 +26,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 /// The shortest token that is taken: 16 characters of 4 bits are beyond guessing.
 const TOKEN: std::ops::RangeInclusive<usize> = 16..=4096;
 /// What a watcher without a token may ask: whether the clock is well, and the page, which holds no data itself.
-const OPEN: [&str; 4] = ["/", "/health", "/ready", "/favicon.ico"];
+pub(super) const OPEN: [&str; 3] = ["/", "/health", "/ready"];
 
 /// Who may ask.
 pub(super) struct Guard {
@@ -147,13 +147,17 @@ async fn whole(request: Request) -> Result<Request, Problem> {
     if request.body().is_end_stream() {
         return Ok(request);
     }
+    let too_large = || {
+        let detail = format!("the body could not be read, or is longer than {BODY} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    if request.body().size_hint().lower() > BODY as u64 {
+        return Err(too_large());
+    }
     let (head, body) = request.into_parts();
     match tokio::time::timeout(BODY_TIME, to_bytes(body, BODY)).await {
         Ok(Ok(bytes)) => Ok(Request::from_parts(head, Body::from(bytes))),
-        Ok(Err(_)) => {
-            let detail = format!("the body could not be read, or is longer than {BODY} bytes");
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
-        }
+        Ok(Err(_)) => Err(too_large()),
         Err(_) => {
             let detail = format!("the body did not come within {} s", BODY_TIME.as_secs());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))

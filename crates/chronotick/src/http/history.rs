@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most points in one answer.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// What of the past.
 #[derive(Debug, Deserialize)]
@@ -54,8 +54,10 @@ fn limit(text: &str) -> Result<usize, Problem> {
 
 /// An instant, RFC 3339 or ns since 1970.
 fn since(text: &str) -> Result<i64, Problem> {
-    let by_words = || i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok();
-    text.parse().ok().or_else(by_words).ok_or_else(|| {
+    // What no 64 bits can hold is before or after every point.
+    let clamped = |ns: i128| ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+    let by_words = || Some(clamped(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()));
+    text.parse().ok().map(clamped).or_else(by_words).ok_or_else(|| {
         let detail =
             "since must be an instant such as 2026-01-31T12:00:00Z (with + as %2B), or ns since 1970";
         Problem::new(StatusCode::BAD_REQUEST, detail)

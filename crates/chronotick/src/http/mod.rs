@@ -12,6 +12,7 @@ mod events;
 mod guard;
 mod health;
 mod history;
+mod openapi;
 mod page;
 mod problem;
 mod scrape;
@@ -123,6 +124,7 @@ fn router(served: Shared, guard: Arc<Guard>, more: Router) -> Router {
         .route("/v1/events", get(events::events))
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/metrics", get(scrape::metrics))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)

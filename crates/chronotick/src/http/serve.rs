@@ -36,7 +36,7 @@ const STILL: Duration = Duration::from_secs(75);
 /// How long the last answers may take when the daemon stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long until a taken address is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// What the server counts of itself.
 #[derive(Default)]

@@ -21,7 +21,7 @@ pub(super) struct Status {
 
 /// The time sources.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Sources {
+pub(super) struct SourceTable {
     /// corrected time of the account (RFC 3339, UTC)
     time: String,
     /// warmup, synced, holdover, unsynced, error
@@ -45,10 +45,10 @@ pub(super) async fn status(State(served): State<Shared>) -> Result<Json<Status>,
     Ok(Json(Status { snapshot, snapshot_age_seconds }))
 }
 
-pub(super) async fn sources(State(served): State<Shared>) -> Result<Json<Sources>, Problem> {
+pub(super) async fn sources(State(served): State<Shared>) -> Result<Json<SourceTable>, Problem> {
     let snapshot = served.door.snapshot().map_err(|e| Problem::too_early(&e))?;
     let checked = served.door.clock.now_checked();
-    Ok(Json(Sources {
+    Ok(Json(SourceTable {
         time: snapshot.written.clone(),
         state: checked.state.name(),
         reason: checked.reason.to_string(),
