@@ -3,7 +3,7 @@
 //! * [`daemon`] measures and publishes; [`config`] tells it what.
 //! * [`feed`] is what the daemon tells whoever follows it, on threads of their own.
 //! * [`door`] is what every answer is made from: the clock page and the [`snapshot`] beside it.
-//! * [`cli`] answers people, [`mcp`] answers agents, [`http`] answers machines.
+//! * [`cli`] answers people, [`watch`] shows them live, [`mcp`] answers agents, [`http`] answers machines.
 //! * `models` (feature `models`) are the forecasters, as checkpoints here or behind an address.
 //! * [`metrics`] are the numbers for monitoring.
 //! * [`serve`] tells other machines the time by NTP.
@@ -27,3 +27,4 @@ pub mod serve;
 pub mod snapshot;
 pub mod trace;
 mod utc;
+pub mod watch;

@@ -1,4 +1,4 @@
-//! UTC in words, one way for every view and door.
+//! Instants and lengths of time in words, one way for every view and door.
 
 use chronotick_clock::Timestamp;
 
@@ -7,6 +7,17 @@ pub(crate) fn rfc3339(utc: Timestamp) -> String {
     match jiff::Timestamp::from_nanosecond(i128::from(utc.as_nanos())) {
         Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string(),
         Err(_) => format!("{} ns after 1970-01-01T00:00:00Z", utc.as_nanos()),
+    }
+}
+
+/// A length of time in its two largest units.
+pub(crate) fn since(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3_600 => format!("{} min {} s", whole / 60, whole % 60),
+        3_600..86_400 => format!("{} h {} min", whole / 3_600, whole / 60 % 60),
+        _ => format!("{} d {} h", whole / 86_400, whole / 3_600 % 24),
     }
 }
 
@@ -20,5 +31,13 @@ mod tests {
         for nanos in [i64::MIN, -1, i64::MAX] {
             assert!(rfc3339(Timestamp::from_nanos(nanos)).ends_with('Z'));
         }
+    }
+
+    #[test]
+    fn uptimes_are_readable() {
+        assert_eq!(
+            [59.9, 61.0, 7_380.0, 180_000.0].map(since),
+            ["59 s", "1 min 1 s", "2 h 3 min", "2 d 2 h"]
+        );
     }
 }

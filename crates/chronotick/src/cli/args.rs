@@ -106,6 +106,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The same and its history, live in the terminal; lines of text where there is no terminal.
+    Watch(super::watch::Watch),
     /// Check, show or write the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -335,6 +337,9 @@ pub struct Demo {
     /// One JSON object a second instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// The live view of `chronotick watch` instead of a table.
+    #[arg(long, conflicts_with_all = ["json", "seconds"])]
+    pub watch: bool,
 }
 
 impl From<&Arguments> for crate::config::Overrides {

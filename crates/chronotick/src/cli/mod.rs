@@ -14,6 +14,7 @@ mod run;
 #[cfg(feature = "models")]
 mod train;
 mod views;
+mod watch;
 
 pub use args::Arguments;
 
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 const NOT_SYNCED: u8 = 3;
 
 /// What was left alone for so long has no daemon any more.
-const SILENT: Span = Span::from_secs(5);
+pub(crate) const SILENT: Span = Span::from_secs(5);
 
 /// What went wrong, in words for the person at the terminal.
 type Failure = Box<dyn std::error::Error>;
@@ -45,6 +46,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         }
         Some(Command::Tracking { json }) => view(&arguments, *json, |s, _| views::tracking(s)),
         Some(Command::Explain { json }) => view(&arguments, *json, views::explain),
+        Some(Command::Watch(options)) => watch::execute(&arguments, options),
         Some(Command::Mcp) => run::mcp(&arguments),
         Some(Command::Simulate(options)) => accuracy::simulate(options),
         Some(Command::Replay(options)) => accuracy::replay(options),

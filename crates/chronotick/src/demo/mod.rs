@@ -7,6 +7,7 @@ use crate::cli::args::Demo;
 use crate::config::{Config, ServerAddress};
 use crate::daemon::{Daemon, Machine, Outlets, Stop};
 use crate::door::Door;
+use crate::watch::{self, Column, Manner};
 use chronotick_clock::{ClockPair, Offset, Reading, Span};
 use serde_json::json;
 use std::io::{self, Write};
@@ -27,7 +28,11 @@ pub fn execute(options: &Demo) -> Result<(), Box<dyn std::error::Error>> {
     let stop = Stop::new()?;
     let daemon = Daemon::new(&config, Box::new(world), outlets, stop.clone(), None);
     let daemon = std::thread::Builder::new().name("daemon".into()).spawn(move || daemon.run())?;
-    let shown = show(options, world, &door);
+    let shown = if options.watch {
+        watch::follow(&door, &world, Manner { interval: Duration::from_secs(1), sort: Column::default() })
+    } else {
+        show(options, world, &door)
+    };
     stop.ask();
     daemon.join().map_err(|_| "the daemon failed")??;
     // Whoever closes the pipe has seen enough.
