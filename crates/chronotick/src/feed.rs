@@ -3,6 +3,7 @@
 //! The measuring thread never waits for any of them.
 
 use crate::snapshot::{EventView, Snapshot};
+use chronotick_core::Past;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -18,6 +19,8 @@ pub enum News {
     Measured(Arc<Measured>),
     /// Something happened.
     Happened(Arc<EventView>),
+    /// What was measured in the last hours, for whoever wants to know it better than it was known then; every few minutes.
+    Past(Arc<Past>),
 }
 
 /// One answer of a source that passed every check of its protocol, believed or not. Offsets are true − local.

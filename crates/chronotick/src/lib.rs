@@ -7,6 +7,7 @@
 //! * `models` (feature `models`) are the forecasters, as checkpoints here or behind an address.
 //! * [`metrics`] are the numbers for monitoring.
 //! * [`serve`] tells other machines the time by NTP.
+//! * [`record`] keeps the history.
 //! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
 //! * [`demo`] runs all of it against a simulated clock.
 
@@ -23,6 +24,7 @@ pub mod mcp;
 pub mod metrics;
 #[cfg(feature = "models")]
 pub mod models;
+pub mod record;
 pub mod serve;
 pub mod snapshot;
 pub mod trace;

@@ -19,7 +19,7 @@ pub struct Snapshot {
     pub pid: u32,
     /// Whether the machine clock and the servers are simulated: then nothing here is about real time.
     pub simulation: bool,
-    /// The raw instant of writing, in ns.
+    /// The raw instant that it is about, in ns.
     pub raw_ns: i64,
     /// Corrected time of writing, RFC 3339; the system clock's before the first measurement.
     pub written: String,
@@ -54,6 +54,8 @@ pub struct Snapshot {
 /// Corrected time against the local clocks. Offsets are true − local: positive means the local clock is behind.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct ClockView {
+    /// What the system clock read, ns since 1970, at the snapshot's raw instant.
+    pub system_ns: i64,
     /// Offset of the system clock.
     pub system_offset_ns: i64,
     /// How much faster true time runs than the raw clock.
@@ -240,7 +242,7 @@ pub struct EventView {
     pub time: String,
     /// The same in ns since 1970.
     pub utc_ns: i64,
-    /// What kind of thing: `state`, `verdict`, `source_step`, `majority`, `disruption`.
+    /// What kind of thing: `state`, `verdict`, `source_step`, `majority`, `disruption`, `system_step`.
     pub kind: String,
     /// The source that it is about, if it is about one.
     pub source: Option<String>,

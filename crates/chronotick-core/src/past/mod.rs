@@ -125,18 +125,27 @@ impl Past {
     /// True time at an instant between the measurements that are kept, by those before and after it; `None` outside
     /// of [`reach`](Past::reach), and where fewer than three combined measurements are kept.
     pub fn smoothed(&self, at: RawInstant) -> Option<Smoothed> {
-        let (oldest, newest) = self.reach()?;
-        let (raw, utc) = self.origin?;
-        if !(oldest..=newest).contains(&at) || self.cells.len() < 3 {
-            return None;
+        self.smoothed_each(&[at]).pop().flatten()
+    }
+
+    /// The same at many instants, which ascend, for little more than at one.
+    pub fn smoothed_each(&self, instants: &[RawInstant]) -> Vec<Option<Smoothed>> {
+        let mut answers = vec![None; instants.len()];
+        let (Some((oldest, newest)), Some((raw, utc))) = (self.reach(), self.origin) else { return answers };
+        if self.cells.len() < 3 {
+            return answers;
         }
-        let state = *self.states(&[at]).first()?;
-        let common = self.around(at).map(|cell| cell.common).fold(0.0, f64::max);
-        let variance = state.cc + common;
-        Some(Smoothed {
-            utc: utc + (at - raw) + Span::from_secs_f64(state.c),
-            sigma: Span::from_secs_f64(variance.sqrt()),
-        })
+        let first = instants.partition_point(|at| *at < oldest);
+        let known = &instants[first..instants.partition_point(|at| *at <= newest).max(first)];
+        for ((answer, at), state) in answers[first..].iter_mut().zip(known).zip(self.states(known)) {
+            let common = self.around(*at).map(|cell| cell.common).fold(0.0, f64::max);
+            let variance = state.cc + common;
+            *answer = Some(Smoothed {
+                utc: utc + (*at - raw) + Span::from_secs_f64(state.c),
+                sigma: Span::from_secs_f64(variance.sqrt()),
+            });
+        }
+        answers
     }
 
     /// The rate on a grid of `count` points, `step` apart, of which the last is `now`.

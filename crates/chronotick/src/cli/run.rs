@@ -34,10 +34,12 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     std::thread::Builder::new().name("status".into()).spawn(move || {
         keep_status(&follower, &dir, |snapshot| warm_up.show(snapshot));
     })?;
+    let recorder = crate::record::start(&config, &outlets.feed)?;
     Daemon::new(&config, Box::new(Host), outlets, stop, Some(config.state_dir.clone())).run()?;
     if let Some(http) = http {
         http.join();
     }
+    recorder.finish();
     log::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,7 @@ mod leap;
 mod obsolete;
 mod preset;
 mod read;
+mod record;
 mod serve;
 mod server;
 mod settings;
@@ -32,6 +33,7 @@ pub use http::Http;
 pub use layers::{Effective, Loaded, Overrides, search_paths};
 pub use preset::Preset;
 pub(crate) use read::in_words;
+pub use record::History;
 pub use serve::{Listen, Serve, ServeNtp};
 pub use server::{InvalidServer, ServerAddress};
 pub use template::default_file;
@@ -63,6 +65,8 @@ pub struct Config {
     pub http: Http,
     /// What is served to others.
     pub serve: Serve,
+    /// What is kept of the past.
+    pub history: History,
     /// What is logged.
     pub log_level: LogLevel,
     /// Whether everything that goes into the engine and out of it is written down.
@@ -223,6 +227,12 @@ words! {
 }
 
 impl Config {
+    /// SHA-256 of every setting in effect: two daemons of one version with the same digest do the same.
+    pub fn digest(&self) -> String {
+        let line = |setting: &settings::Setting| format!("{}={}\n", setting.key, (setting.get)(self));
+        chronotick_record::digest(settings::all().map(line).collect::<String>().as_bytes())
+    }
+
     /// Where the debug trace goes, if one is to be written.
     pub fn trace_file(&self) -> Option<PathBuf> {
         let usual = || self.debug_trace.then(|| self.state_dir.join("debug.jsonl"));
@@ -266,6 +276,7 @@ impl Default for Config {
             covariates: true,
             http: Http::default(),
             serve: Serve::default(),
+            history: History::default(),
             log_level: LogLevel::Info,
             debug_trace: false,
             debug_log_file: None,

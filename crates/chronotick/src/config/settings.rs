@@ -6,7 +6,7 @@
 use super::finding::Fault;
 use super::read::{Shown, count, directory, file, model, seconds, servers, switch, word};
 use super::yaml::Node;
-use super::{Config, Overrides, http, serve};
+use super::{Config, Overrides, http, record, serve};
 use chronotick_clock::Span;
 use serde_json::Value;
 
@@ -127,7 +127,8 @@ pub(super) const PRESET_KEY: &str = "preset";
 /// Every setting, in the order of a written file.
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
     let models = SHORT_TERM.iter().chain(&LONG_TERM);
-    BEFORE_MODELS.iter().chain(models).chain(&AFTER_MODELS).chain(&serve::SETTINGS).chain(&http::SETTINGS)
+    let engine = BEFORE_MODELS.iter().chain(models).chain(&AFTER_MODELS);
+    engine.chain(&serve::SETTINGS).chain(&http::SETTINGS).chain(&record::SETTINGS)
 }
 
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);

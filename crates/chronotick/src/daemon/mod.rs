@@ -128,6 +128,7 @@ pub struct Daemon {
     started: RawInstant,
     warmup: Span,
     next_report: RawInstant,
+    next_past: RawInstant,
     next_save: RawInstant,
     polls: u64,
     answers: u64,
@@ -141,6 +142,7 @@ pub struct Daemon {
 
 impl Daemon {
     const PUBLISH_EVERY: Span = Span::from_secs(1);
+    const TELL_PAST_EVERY: Span = Span::from_secs(300);
     const SAVE_EVERY: Span = Span::from_secs(300);
     /// A silent member of a pool, or one that contradicts the majority, is replaced after this long.
     const PATIENCE: Span = Span::from_secs(120);
@@ -202,6 +204,7 @@ impl Daemon {
             started: now,
             warmup: config.timing.warm_up,
             next_report: now,
+            next_past: now + Daemon::TELL_PAST_EVERY,
             next_save: now + Daemon::SAVE_EVERY,
             polls: 0,
             answers: 0,
@@ -234,6 +237,10 @@ impl Daemon {
                 self.publish();
                 self.report();
                 self.next_report = now + Daemon::PUBLISH_EVERY;
+            }
+            if now >= self.next_past {
+                self.outlets.feed.tell(News::Past(Arc::new(self.engine.past().clone())));
+                self.next_past = now + Daemon::TELL_PAST_EVERY;
             }
             if now >= self.next_save {
                 self.save();

@@ -7,10 +7,10 @@ use crate::snapshot::{
     BoundView, ClockView, EdgeView, HorizonView, ModelView, PathView, Snapshot, SourceView, Traffic,
 };
 use crate::trace::Line;
-use chronotick_clock::{ClockPair, raw_now};
+use chronotick_clock::ClockPair;
 use chronotick_core::{
-    Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Solution, SourceStatus,
-    Stamps, Timestamp, Verdict,
+    Disruption, Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Solution,
+    SourceStatus, Stamps, Timestamp, Verdict,
 };
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
         Event::VerdictChanged { .. } => "verdict",
         Event::SourceStepped { .. } => "source_step",
         Event::MajorityMoved { .. } => "majority",
+        Event::Disrupted(Disruption::SystemStep { .. }) => "system_step",
         Event::Disrupted(_) => "disruption",
     }
 }
@@ -87,7 +88,7 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             simulation: self.machine.is_simulated(),
-            raw_ns: raw_now().as_nanos(),
+            raw_ns: pair.raw.as_nanos(),
             written: crate::utc::rfc3339(self.corrected(raw, system)),
             uptime_seconds: (raw - self.started).as_secs_f64(),
             warmup_progress: self.engine.warmup_progress(raw),
@@ -141,6 +142,7 @@ impl Daemon {
             .collect();
         let mean_square = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
         Some(ClockView {
+            system_ns: system.as_nanos(),
             system_offset_ns: Offset::between(reading.estimate, system).correction().as_nanos(),
             rate_ppm: solution.rate.as_ppm(),
             rate_sigma_ppm: self.engine.rate_sigma(raw)?.as_ppm(),

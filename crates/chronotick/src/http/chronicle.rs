@@ -121,7 +121,7 @@ impl Chronicle {
         match news {
             News::Status(snapshot) => self.take_status(snapshot),
             News::Happened(event) => self.take_event(event),
-            News::Measured(_) => {}
+            _ => {}
         }
     }
 

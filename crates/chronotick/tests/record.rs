@@ -1,0 +1,120 @@
+//! The record, end to end: what the daemon measured is in the history afterwards, for other processes too.
+
+use chronotick_clock::{ClockPair, Span, Timestamp};
+use chronotick_core::Leap;
+use chronotick_ntp::{ReferenceId, Responder};
+use chronotick_record::History;
+use std::net::{SocketAddr, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a daemon may take to write something on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// An NTP server that serves the system clock; it ends with the process.
+fn server() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = socket.local_addr().expect("it has an address");
+    std::thread::spawn(move || {
+        let now = || ClockPair::now().system;
+        let responder = Responder {
+            leap: Some(Leap::None),
+            stratum: 1,
+            reference_id: ReferenceId(*b"TEST"),
+            reference: now(),
+            ..Responder::default()
+        };
+        let mut buffer = [0; 512];
+        while let Ok((len, client)) = socket.recv_from(&mut buffer) {
+            if let Some(reply) = responder.answer(&buffer[..len], now()) {
+                let _ = socket.send_to(&reply.leaving_at(now()), client);
+            }
+        }
+    });
+    address
+}
+
+/// A daemon with directories of its own; killed when dropped.
+struct Daemon {
+    child: Child,
+    dirs: TempDir,
+}
+
+impl Daemon {
+    fn start() -> Daemon {
+        let dirs = tempfile::tempdir().expect("a directory");
+        let servers: Vec<String> = (0..3).map(|_| server().to_string()).collect();
+        let child = command(&dirs, &["run"])
+            .env("CHRONOTICK_NTP_SERVERS", servers.join(","))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        Daemon { child, dirs }
+    }
+
+    fn state_dir(&self) -> std::path::PathBuf {
+        self.dirs.path().join("state")
+    }
+
+    /// Waits until the history has so many samples, and returns their extent.
+    fn wait_for_samples(&self, count: usize) -> (Timestamp, Timestamp) {
+        let begun = Instant::now();
+        loop {
+            if let Ok(history) = History::open_read_only(&self.state_dir()) {
+                let (all, end) = (Timestamp::from_nanos(0), Timestamp::from_nanos(i64::MAX));
+                let samples = history.samples(all, end).expect("can be read");
+                if samples.len() >= count {
+                    return (samples[0].system, samples[samples.len() - 1].system);
+                }
+            }
+            assert!(begun.elapsed() < PATIENCE, "no {count} samples");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn stop(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().expect("kill runs").success());
+        assert!(self.child.wait().expect("it ends").success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(dirs: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chronotick"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("CHRONOTICK_RUNTIME_DIR", dirs.path().join("run"))
+        .env("CHRONOTICK_STATE_DIR", dirs.path().join("state"))
+        .env("XDG_CONFIG_HOME", dirs.path());
+    command
+}
+
+#[test]
+fn what_was_measured_is_known_afterwards() {
+    let mut daemon = Daemon::start();
+    let (first, last) = daemon.wait_for_samples(2);
+    let history = History::open_read_only(&daemon.state_dir()).expect("opens while the daemon writes");
+    let between = first + (last - first).half();
+    let past = history.system_offset_at(between).expect("is known");
+    // The servers serve this very clock.
+    assert!(past.offset.correction() - past.early <= Span::ZERO, "{past:?}");
+    assert!(past.offset.correction() + past.late >= Span::ZERO, "{past:?}");
+    daemon.stop();
+    let end = Timestamp::from_nanos(i64::MAX);
+    assert!(
+        history.events(first - Span::from_secs(60), end).expect("read").iter().any(|e| e.kind == "state")
+    );
+    let runs = history.runs(first, end).expect("read");
+    assert_eq!((runs.len(), runs[0].configuration.len()), (1, 64));
+    assert!(runs[0].ended >= last);
+}
