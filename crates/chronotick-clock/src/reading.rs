@@ -93,6 +93,8 @@ reasons! {
     EngineFailed = "the engine has failed",
     /// The page holds no complete solution.
     Unreadable = "the clock page holds no complete solution",
+    /// Sources are configured as required, and none of them is believed and answers.
+    RequiredSilent = "no required source is believed and answers",
     /// The page was written by a newer version and cannot be understood in full.
     Unknown = "the reason is not known to this version",
 }

@@ -7,7 +7,7 @@
 use crate::bound::{Envelope, SourceBound, Wander};
 use crate::estimate::{Estimate, Estimator, Saved};
 use crate::fusion::{Correction, Fusion};
-use crate::select::Interval;
+use crate::select::{Interval, Region, Role, Witness};
 use crate::status::{Explanation, SourceStatus, Verdict};
 use crate::symmetry::{Symmetry, Testimony};
 use crate::{
@@ -66,6 +66,7 @@ pub struct Engine {
 #[derive(Clone, Debug)]
 struct Source {
     name: String,
+    role: Role,
     bound: Option<SourceBound>,
     symmetry: Symmetry,
     newest: Option<Measurement>,
@@ -74,6 +75,13 @@ struct Source {
     contradictions: u64,
     /// How often it is polled, where that is less often than the engine wishes.
     interval: Span,
+}
+
+impl Source {
+    /// Whether it has a say.
+    fn asked(&self) -> bool {
+        !self.role.noselect
+    }
 }
 
 impl Engine {
@@ -114,6 +122,7 @@ impl Engine {
         self.next_id += 1;
         let source = Source {
             name: name.into(),
+            role: Role::default(),
             bound: None,
             symmetry: Symmetry::default(),
             newest: None,
@@ -124,6 +133,14 @@ impl Engine {
         };
         self.sources.insert(id, source);
         id
+    }
+
+    /// Says what the word of a source counts for; to be called before the source's first measurement.
+    pub fn set_role(&mut self, id: SourceId, role: Role) {
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.role = role;
+            self.estimator.change().prefer(id, role.prefer);
+        }
     }
 
     /// Tells how often a source is polled in fact: a server may ask for fewer requests than
@@ -199,7 +216,7 @@ impl Engine {
         }
         if disruption == Disruption::Migrated {
             // Another oscillator: what was learned of the old one would be a lie.
-            *self.estimator.change() = Estimator::default();
+            self.replace_estimator(Estimator::default());
             self.wander = Wander::new();
             self.fusion = Fusion::new(self.settings.forecast_threshold);
         }
@@ -227,12 +244,12 @@ impl Engine {
         let holdover_at = now + self.settings.publish_interval.times(4);
         let unsynced_at = now + self.settings.publish_interval.times(30);
         let disruptions = self.disruptions;
-        let (Some((region, _)), Some((origin_raw, origin_utc))) = (self.region(now), self.origin) else {
+        let (Some(region), Some((origin_raw, origin_utc))) = (self.region(now), self.origin) else {
             let unknown = Solution::unknown(now, state, reason);
             return Solution { holdover_at, unsynced_at, disruptions, ..unknown };
         };
         let nominal = origin_utc + (now - origin_raw);
-        let (earliest, latest) = (nominal + region.lo, nominal + region.hi);
+        let (earliest, latest) = (nominal + region.preferred.lo, nominal + region.preferred.hi);
         let mut estimate = self.estimator.estimate(now).unwrap_or_else(|| middle_of(earliest, latest, now));
         let growth = self.envelope_of(&estimate).tolerance;
         let fused = self.correction(now);
@@ -401,7 +418,7 @@ impl Engine {
 
     /// Takes over what an earlier run had learned; to be called before the first measurement.
     pub fn restore(&mut self, saved: &Saved) {
-        *self.estimator.change() = Estimator::restore(saved);
+        self.replace_estimator(Estimator::restore(saved));
     }
 
     /// Tells the smallest round trip that a source's path had in an earlier run; before the source's first measurement.
@@ -433,6 +450,7 @@ impl Engine {
                 SourceStatus {
                     id,
                     name: source.name.clone(),
+                    role: source.role,
                     verdict: source.verdict,
                     measurements: source.measurements,
                     contradictions: source.contradictions,
@@ -451,6 +469,14 @@ impl Engine {
             self.events.pop_front();
         }
         self.events.push_back(event);
+    }
+
+    /// Another estimator, which knows nothing of what the old one had learned, but whom to prefer.
+    fn replace_estimator(&mut self, estimator: Estimator) {
+        *self.estimator.change() = estimator;
+        for (&id, source) in &self.sources {
+            self.estimator.estimator.prefer(id, source.role.prefer);
+        }
     }
 
     /// Time must be measured anew; the frequency and the paths may be as before.
@@ -521,39 +547,47 @@ impl Engine {
         if self.settings.asymmetry == 0 {
             return None;
         }
-        let (region, _) = self.region(now)?;
+        let region = self.region(now)?.preferred;
         let (envelope, closely) = (self.envelope(now), self.closely(now));
         let testimony = |s: &Source| {
             let plain = s.bound?.carried_to(now, &envelope).interval;
             Some(s.symmetry.testimony(now, &closely, plain))
         };
-        let all: Vec<Testimony> = self.sources.values().filter_map(testimony).collect();
+        let trust = self.sources.values().any(|s| s.asked() && s.role.trust);
+        let asked = self.sources.values().filter(|s| s.asked() && (s.role.trust || !trust));
+        let all: Vec<Testimony> = asked.filter_map(testimony).collect();
         let (narrow, asymmetry) = Testimony::majority(&all, self.settings.asymmetry)?;
+        // Where a preferred source says more than symmetry does, both hold; where they contradict each other, neither.
+        let narrow = narrow.and(&region)?;
         (narrow != region).then_some((narrow, Assumption::symmetry_within(asymmetry)?))
     }
 
-    /// The sources' intervals at `now`.
-    fn intervals(&self, now: RawInstant, envelope: &Envelope) -> Vec<(SourceId, Interval)> {
-        let carried = |b: SourceBound| b.carried_to(now, envelope).interval;
-        self.sources.iter().filter_map(|(&id, s)| Some((id, carried(s.bound?)))).collect()
+    /// What the sources say at `now`.
+    fn witnesses(&self, now: RawInstant, envelope: &Envelope) -> Vec<(SourceId, Witness)> {
+        let witness = |s: &Source| {
+            let interval = s.bound?.carried_to(now, envelope).interval;
+            Some(Witness { interval, role: s.role })
+        };
+        self.sources.iter().filter_map(|(&id, s)| Some((id, witness(s)?))).collect()
     }
 
-    /// Where true time is at `now` on the nominal scale, and whether a majority says so.
-    fn region(&mut self, now: RawInstant) -> Option<(Interval, bool)> {
+    /// Where true time is at `now` on the nominal scale.
+    fn region(&mut self, now: RawInstant) -> Option<Region> {
         let envelope = self.envelope(now);
-        let intervals: Vec<Interval> = self.intervals(now, &envelope).into_iter().map(|(_, i)| i).collect();
-        match Interval::majority(&intervals) {
-            Some((region, _)) => Some((region, true)),
-            None => Interval::hull(&intervals).map(|region| (region, false)),
-        }
+        let witnesses: Vec<Witness> = self.witnesses(now, &envelope).into_iter().map(|(_, w)| w).collect();
+        Region::of(&witnesses)
     }
 
     /// Renews every source's verdict. A majority that has moved to where it cannot have been means that the clock
     /// jumped under us.
     fn select(&mut self, now: RawInstant) {
-        let Some((region, majority)) = self.region(now) else { return };
+        let region = self.region(now);
+        let majority = region.is_some_and(|region| region.majority);
         let envelope = self.envelope(now);
-        if majority && let Some((then, before)) = self.majority.replace((now, region)) {
+        // By what the majority agrees on: a preferred source that comes or goes is no jump.
+        if let Some(region) = region.filter(|r| r.majority).map(|r| r.agreed)
+            && let Some((then, before)) = self.majority.replace((now, region))
+        {
             let (moved, widened) = (envelope.rate.over(now - then), envelope.tolerance.over(now - then));
             let before = Interval { lo: before.lo + moved - widened, hi: before.hi + moved + widened };
             if !region.overlaps(&before) {
@@ -562,8 +596,10 @@ impl Engine {
                 self.estimate_anew(now);
             }
         }
-        for (id, interval) in self.intervals(now, &envelope) {
-            let verdict = match (majority, interval.overlaps(&region)) {
+        for (id, Witness { interval, role }) in self.witnesses(now, &envelope) {
+            let agrees = region.is_some_and(|region| interval.overlaps(&region.agreed));
+            let verdict = match (majority, agrees) {
+                _ if role.noselect => Verdict::Unselected,
                 (false, _) => Verdict::NoMajority,
                 (true, true) => Verdict::Trusted,
                 (true, false) => Verdict::Falseticker,
@@ -578,7 +614,7 @@ impl Engine {
     }
 
     fn judge(&mut self, now: RawInstant) -> (State, Reason) {
-        let Some((region, majority)) = self.region(now) else {
+        let Some(Region { preferred: region, majority, .. }) = self.region(now) else {
             let reason = if self.sources.is_empty() { Reason::NoSources } else { Reason::NoMeasurement };
             let waited = now - self.started >= self.settings.warmup || self.ever_synced;
             return match (waited, self.disruptions > 0) {
@@ -594,17 +630,29 @@ impl Engine {
             return (State::Unsynced, Reason::BoundTooWide);
         }
         let Some(last) = self.last_trusted else { return (State::Warmup, Reason::Gathering) };
-        let measured = self.sources.values().filter(|s| s.bound.is_some());
+        if self.lacks_required(now) {
+            return (State::Unsynced, Reason::RequiredSilent);
+        }
+        let measured = self.sources.values().filter(|s| s.asked() && s.bound.is_some());
         let interval = measured.map(|s| s.interval).min().unwrap_or_default().max(self.poll_interval(now));
         let silent = now - last > interval.times(4) + self.settings.timeout;
-        let heard = self.sources.values().filter(|s| s.bound.is_some()).count();
-        let gathered = heard == self.sources.len() || now - self.started > Engine::GATHERING;
+        let heard = self.sources.values().filter(|s| s.asked() && s.bound.is_some()).count();
+        let gathered = heard == self.sources.values().filter(|s| s.asked()).count()
+            || now - self.started > Engine::GATHERING;
         match (self.trusted_count >= Engine::FIRST_MEASUREMENTS && gathered, silent, heard) {
             (_, true, _) if self.ever_synced => (State::Holdover, Reason::SourcesSilent),
             (false, _, _) | (_, true, _) => (State::Warmup, Reason::Gathering),
             (true, false, 1) => (State::Synced, Reason::SingleSource),
             (true, false, _) => (State::Synced, Reason::Agreement),
         }
+    }
+
+    /// Whether sources are required, and none of them is believed and answers.
+    fn lacks_required(&self, now: RawInstant) -> bool {
+        let mut required = self.sources.values().filter(|s| s.role.require).peekable();
+        let patience = |s: &Source| s.interval.max(self.poll_interval(now)).times(8) + self.settings.timeout;
+        let answers = |s: &Source| s.newest.is_some_and(|newest| now - newest.received <= patience(s));
+        required.peek().is_some() && !required.any(|s| s.verdict == Verdict::Trusted && answers(s))
     }
 
     fn leap(&self) -> Leap {

@@ -43,6 +43,6 @@ pub use fusion::{
 };
 pub use measurement::{Measurement, SourceId, Stamps};
 pub use past::{Past, Prospect, Series, Smoothed};
-pub use select::Interval;
+pub use select::{Interval, Role};
 pub use settings::Settings;
 pub use status::{Explanation, SourceStatus, Verdict};

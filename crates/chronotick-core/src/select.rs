@@ -5,6 +5,56 @@
 
 use crate::Span;
 
+/// What an operator vouches for, or does without, in one source. [`Default`] is a source like any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Role {
+    /// It is measured and shown, and has no say: no vote, no part in the estimate or the bound.
+    pub noselect: bool,
+    /// Where it agrees with the majority, it alone says where within the majority's bound true time is. The bound then
+    /// assumes that it is honest to its own distance; of several that are preferred a majority is.
+    pub prefer: bool,
+    /// Where any source has it, only those that do are asked for a majority; others must agree with them.
+    pub trust: bool,
+    /// Time is not called synced unless at least one source that has this is believed and answers.
+    pub require: bool,
+}
+
+/// What one source says, and what its word counts for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Witness {
+    pub(crate) interval: Interval,
+    pub(crate) role: Role,
+}
+
+/// Where true time is according to all witnesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    /// Where a strict majority of those who are asked sees it; the hull of what they say where there is none.
+    pub(crate) agreed: Interval,
+    /// The part of that which preferred sources leave; all of it where none is preferred, or they do not agree.
+    pub(crate) preferred: Interval,
+    /// Whether there is a majority.
+    pub(crate) majority: bool,
+}
+
+impl Region {
+    /// `None` if nobody who has a say has said anything.
+    pub(crate) fn of(witnesses: &[Witness]) -> Option<Region> {
+        let said = |wanted: &dyn Fn(&Witness) -> bool| -> Vec<Interval> {
+            witnesses.iter().filter(|w| !w.role.noselect && wanted(w)).map(|w| w.interval).collect()
+        };
+        let trusted = said(&|w| w.role.trust);
+        let asked = if trusted.is_empty() { said(&|_| true) } else { trusted };
+        let Some((agreed, _)) = Interval::majority(&asked) else {
+            let hull = Interval::hull(&asked)?;
+            return Some(Region { agreed: hull, preferred: hull, majority: false });
+        };
+        let preferred = said(&|w| w.role.prefer && w.interval.overlaps(&agreed));
+        let within = Interval::majority(&preferred).and_then(|(theirs, _)| theirs.and(&agreed));
+        Some(Region { agreed, preferred: within.unwrap_or(agreed), majority: true })
+    }
+}
+
 /// Where true time may be according to one source: both ends on one common scale, `lo <= hi`.
 ///
 /// ```
@@ -102,7 +152,63 @@ mod tests {
         assert_eq!(Interval::majority(&[]), None);
     }
 
+    fn witness(centre: i64, half: i64, role: Role) -> Witness {
+        Witness { interval: around(centre, half), role }
+    }
+
+    const PLAIN: Role = Role { noselect: false, prefer: false, trust: false, require: false };
+    const PREFER: Role = Role { prefer: true, ..PLAIN };
+    const TRUST: Role = Role { trust: true, ..PLAIN };
+    const NOSELECT: Role = Role { noselect: true, ..PLAIN };
+
+    #[test]
+    fn who_has_no_say_is_not_heard() {
+        assert_eq!(Region::of(&[witness(0, 10, NOSELECT)]), None);
+        let all = [witness(0, 10, PLAIN), witness(500, 10, NOSELECT), witness(500, 10, NOSELECT)];
+        assert_eq!(Region::of(&all).unwrap().preferred, around(0, 10));
+    }
+
+    #[test]
+    fn a_preferred_source_narrows_what_the_majority_agrees_on_and_cannot_leave_it() {
+        let servers = [witness(100, 5_000, PLAIN), witness(-300, 7_000, PLAIN), witness(0, 9_000, PLAIN)];
+        let with = |w| Region::of(&[servers.as_slice(), &[w]].concat()).unwrap();
+        assert_eq!(with(witness(7, 1, PREFER)).preferred, around(7, 1));
+        let liar = with(witness(1_000_000, 1, PREFER));
+        assert!(liar.majority && liar.preferred == liar.agreed && liar.agreed.hi < Span::from_nanos(10_000));
+    }
+
+    #[test]
+    fn preferred_sources_that_contradict_each_other_are_none() {
+        let all = [witness(0, 5_000, PLAIN), witness(0, 5_000, PLAIN), witness(0, 5_000, PLAIN)];
+        let pair = [witness(100, 1, PREFER), witness(-100, 1, PREFER)];
+        let region = Region::of(&[all.as_slice(), &pair].concat()).unwrap();
+        assert_eq!(region.preferred, region.agreed);
+    }
+
+    #[test]
+    fn where_some_are_trusted_the_others_cannot_outvote_them() {
+        let liars = [witness(900, 10, PLAIN), witness(901, 10, PLAIN), witness(902, 10, PLAIN)];
+        let region = Region::of(&[liars.as_slice(), &[witness(0, 10, TRUST)]].concat()).unwrap();
+        assert_eq!((region.agreed, region.majority), (around(0, 10), true));
+        let split = [witness(0, 10, TRUST), witness(500, 10, TRUST), witness(0, 10, PLAIN)];
+        assert!(!Region::of(&split).unwrap().majority);
+    }
+
     proptest! {
+        /// Preference only ever narrows, and without any role the region is the majority's.
+        #[test]
+        fn roles_do_not_change_who_agrees(
+            parts in prop::collection::vec((-1000i64..1000, 0i64..500, any::<bool>()), 1..9),
+        ) {
+            let role = |prefer| Role { prefer, ..PLAIN };
+            let all: Vec<_> = parts.iter().map(|&(c, h, prefer)| witness(c, h, role(prefer))).collect();
+            let plain: Vec<_> = parts.iter().map(|&(c, h, _)| around(c, h)).collect();
+            let region = Region::of(&all).unwrap();
+            prop_assert_eq!(region.majority, Interval::majority(&plain).is_some());
+            prop_assert!(region.agreed.lo <= region.preferred.lo && region.preferred.lo <= region.preferred.hi);
+            prop_assert!(region.preferred.hi <= region.agreed.hi);
+        }
+
         /// The promise: with fewer than half lying, truth (here 0) is inside, however the liars conspire.
         #[test]
         fn truth_is_inside_unless_half_lie(

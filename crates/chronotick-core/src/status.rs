@@ -1,6 +1,6 @@
 //! What the engine knows of its sources, for those who ask why.
 
-use crate::{Measurement, SourceId, Span, Timestamp, bound::Edge};
+use crate::{Measurement, Role, SourceId, Span, Timestamp, bound::Edge};
 use std::fmt;
 
 /// What selection makes of a source.
@@ -14,6 +14,8 @@ pub enum Verdict {
     Falseticker,
     /// It has answered, but no majority agrees.
     NoMajority,
+    /// It has answered, and was configured to have no say.
+    Unselected,
 }
 
 impl fmt::Display for Verdict {
@@ -23,6 +25,7 @@ impl fmt::Display for Verdict {
             Verdict::Trusted => "trusted",
             Verdict::Falseticker => "falseticker",
             Verdict::NoMajority => "no majority",
+            Verdict::Unselected => "unselected",
         })
     }
 }
@@ -47,6 +50,8 @@ pub struct SourceStatus {
     pub id: SourceId,
     /// The name under which it was added.
     pub name: String,
+    /// What its word counts for.
+    pub role: Role,
     /// Whether it is believed.
     pub verdict: Verdict,
     /// How many measurements it has given.

@@ -8,6 +8,7 @@
 //! * [`random_u64`] draws nonces.
 //! * [`Sensors`]: load, temperature and the like, which may move an oscillator's frequency.
 //! * [`yield_to_others`]: the lowest priority, for a thread that may wait.
+//! * [`refclock`]: reference clocks of this machine, each a driver that waits on a thread of its own.
 //! * [`raw_now`] and [`ClockPair`] are those of `chronotick-clock`.
 //!
 //! | | Linux | elsewhere |
@@ -24,6 +25,7 @@ mod disruption;
 mod listener;
 mod priority;
 mod random;
+pub mod refclock;
 mod sensors;
 mod socket;
 mod stamping;

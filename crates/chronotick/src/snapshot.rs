@@ -97,14 +97,18 @@ pub struct Traffic {
     pub stamps: String,
 }
 
-/// One server address.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
+/// One source: a server's address, a reference clock, a peer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct SourceView {
+    /// `server`, `refclock` or `peer`.
+    pub mode: String,
     /// As configured.
     pub server: String,
-    /// Address and port in use.
+    /// Address and port in use; the name of a reference clock.
     pub address: String,
-    /// `trusted`, `falseticker`, `no majority`, `unmeasured`.
+    /// What its word counts for: `prefer`, `trust`, `require`, `noselect`; usually none of these.
+    pub options: Vec<String>,
+    /// `trusted`, `falseticker`, `no majority`, `unmeasured`, `unselected`.
     pub verdict: String,
     /// Whether this is the source that confines the bound most.
     pub best: bool,

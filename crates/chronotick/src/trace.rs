@@ -8,7 +8,7 @@ use chronotick_clock::Narrow;
 use chronotick_core::estimate::Saved;
 use chronotick_core::{
     Ahead, CHANNELS, Conditions, Disruption, Engine, Forecast, Leap, Measurement, Member, Outlook, Rate,
-    RawInstant, Settings, Solution, SourceId, Span, Stamps, Timestamp,
+    RawInstant, Role, Settings, Solution, SourceId, Span, Stamps, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -57,6 +57,19 @@ pub enum Line {
         id: u32,
         /// The interval.
         interval_ns: i64,
+    },
+    /// What the word of a source counts for, where that is not the usual.
+    Role {
+        /// Number of the source.
+        id: u32,
+        /// As in [`chronotick_core::Role`].
+        noselect: bool,
+        /// As there.
+        prefer: bool,
+        /// As there.
+        trust: bool,
+        /// As there.
+        require: bool,
     },
     /// The smallest round trip that a path had in an earlier run.
     Floor {
@@ -547,6 +560,10 @@ fn redo(engine: &mut Engine, line: &Line, replayed: &mut Replayed) -> Result<Opt
         }
         Line::SourceRemoved { id } => engine.remove_source(SourceId(*id)),
         Line::Polled { id, interval_ns } => engine.polled_every(SourceId(*id), span(*interval_ns)),
+        Line::Role { id, noselect, prefer, trust, require } => {
+            let [noselect, prefer, trust, require] = [noselect, prefer, trust, require].map(|said| *said);
+            engine.set_role(SourceId(*id), Role { noselect, prefer, trust, require });
+        }
         Line::Floor { id, raw_ns, floor_ns } => {
             engine.expect_floor(SourceId(*id), span(*floor_ns), raw(*raw_ns));
         }

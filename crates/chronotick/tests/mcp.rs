@@ -53,6 +53,7 @@ fn solution(age: Span) -> Solution {
 
 fn source(verdict: &str, trouble: Option<&str>) -> SourceView {
     SourceView {
+        mode: "server".into(),
         server: "time.example.org".into(),
         address: "192.0.2.1:123".into(),
         verdict: verdict.into(),
@@ -70,9 +71,7 @@ fn source(verdict: &str, trouble: Option<&str>) -> SourceView {
         sent: 100,
         answers: 99,
         trouble: trouble.map(Into::into),
-        contradictions: 0,
-        path: None,
-        bound: None,
+        ..SourceView::default()
     }
 }
 

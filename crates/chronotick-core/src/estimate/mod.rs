@@ -76,6 +76,8 @@ pub struct Estimator {
     /// Rate and its standard deviation from before a disruption or a restart.
     frequency: Option<(f64, f64)>,
     paths: [Option<PathState>; PATHS],
+    /// Sources of which an operator says that they know the time best.
+    preferred: Vec<SourceId>,
 }
 
 /// What follows the clock from the first measurement on.
@@ -181,7 +183,16 @@ impl Estimator {
         running.now = now;
         let excess = running.follow_route(slot, delay, path, shared);
         running.take(measurement, slot, &excess, &mut self.paths);
-        running.weigh(&self.paths);
+        running.weigh(&self.paths, &self.preferred);
+    }
+
+    /// Whether a source is preferred: where any is that has been measured, the consensus is theirs alone, and the offsets of
+    /// the other paths are measured against it.
+    pub fn prefer(&mut self, source: SourceId, preferred: bool) {
+        self.preferred.retain(|other| *other != source);
+        if preferred {
+            self.preferred.push(source);
+        }
     }
 
     /// Forgets what was learned of one source's path: it was removed, replaced or has stepped.
@@ -192,7 +203,7 @@ impl Estimator {
             }
         }
         if let Some(running) = &mut self.running {
-            running.weigh(&self.paths);
+            running.weigh(&self.paths, &self.preferred);
         }
     }
 
@@ -396,10 +407,15 @@ impl Running {
         }
     }
 
-    fn weigh(&mut self, paths: &[Option<PathState>; PATHS]) {
+    fn weigh(&mut self, paths: &[Option<PathState>; PATHS], preferred: &[SourceId]) {
+        let is_preferred = |p: &PathState| preferred.contains(&p.source);
+        let preference = paths.iter().flatten().any(|p| p.seen >= 4 && is_preferred(p));
         let settled = paths.iter().flatten().any(|p| p.seen >= 4);
         let opinions = std::array::from_fn(|slot| {
             let path = paths[slot].as_ref().filter(|p| p.known && (p.seen >= 4 || !settled))?;
+            if preference && !is_preferred(path) {
+                return None;
+            }
             let offset = path.routes.first().unwrap_or_else(|| self.bank.path(slot));
             let variance = self.bank.path_variance(slot);
             Some(Opinion { offset, variance, blur: path.routes.floor().gap() * 0.3 })

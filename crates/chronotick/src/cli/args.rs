@@ -26,6 +26,10 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "LIST")]
     pub ntp_servers: Option<String>,
 
+    /// Reference clocks of this machine, separated by commas, each as in chrony.conf: "SHM 0 refid GPS noselect".
+    #[arg(long, global = true, value_name = "LINES")]
+    pub reference_clocks: Option<String>,
+
     /// What the models' settings are where they are not set: minimal, embedded, cpu_only_chronos, gpu_only_timesfm,
     /// hybrid_chronos_ttm or multi_device_full.
     #[arg(long, global = true, value_name = "NAME")]
@@ -346,6 +350,7 @@ impl From<&Arguments> for crate::config::Overrides {
     fn from(arguments: &Arguments) -> Self {
         Self {
             ntp_servers: arguments.ntp_servers.clone(),
+            reference_clocks: arguments.reference_clocks.clone(),
             preset: arguments.preset.clone(),
             warmup: arguments.warmup.clone(),
             model: arguments.model.clone(),

@@ -27,7 +27,7 @@ pub(super) fn execute(arguments: &Arguments, options: &Now) -> Result<ExitCode, 
 
 /// A short-lived daemon of our own, with a page in memory and no memory of the past.
 fn measure_once(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failure> {
-    let mut config = load(arguments)?;
+    let mut config = load(arguments)?.shared();
     // Nothing could be proven within a moment.
     config.fusion.enabled = false;
     logging::start(LogLevel::Warning);

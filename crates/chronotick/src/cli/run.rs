@@ -24,7 +24,8 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let writer = Writer::create(&page)?;
     let stop = Stop::new()?;
     stop_on_signals(stop.clone())?;
-    let servers: Vec<String> = config.ntp.servers.iter().map(ToString::to_string).collect();
+    let clocks = config.reference_clocks.iter().map(|clock| clock.name());
+    let servers: Vec<String> = config.ntp.servers.iter().map(ToString::to_string).chain(clocks).collect();
     log::info!("measuring {}; publishing on {}", servers.join(", "), page.display());
     let outlets = Outlets::new(writer);
     let door = Arc::new(outlets.door());
@@ -75,7 +76,7 @@ pub(super) fn mcp(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let door = match Door::open(runtime_dir(arguments).as_deref()) {
         Ok(door) if door.clock.page_status().age < SILENT => door,
         Ok(_) | Err(OpenError::Missing { .. }) => {
-            let config = load(arguments)?;
+            let config = load(arguments)?.shared();
             logging::start(config.log_level);
             log::info!("no daemon is running: measuring in this process");
             own_engine(&config)?

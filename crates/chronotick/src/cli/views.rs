@@ -62,7 +62,7 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     out
 }
 
-const LEGEND: &str = "  .- Mode   '^' = server
+const LEGEND: &str = "  .- Mode   '^' = server, '=' = peer, '#' = reference clock
  / .- State '*' = confines the bound most, '+' = trusted, '-' = no majority, 'x' = falseticker, '?' = unmeasured
 | /                                                    .- xxxx +/- zzzz
 ||      Reachability register (octal) -.               |  xxxx = corrected time ahead of the source (+) or behind (-)
@@ -91,7 +91,8 @@ pub(super) fn sources(snapshot: &Snapshot, verbose: bool) -> String {
         let name = &source.address;
         let _ = writeln!(
             out,
-            "^{} {name:<30} {stratum:>7} {poll:>4} {:>5o} {last:>6} {sample}",
+            "{}{} {name:<30} {stratum:>7} {poll:>4} {:>5o} {last:>6} {sample}",
+            mode(source),
             mark(source),
             source.reach
         );
@@ -105,6 +106,14 @@ pub(super) fn sources(snapshot: &Snapshot, verbose: bool) -> String {
         let _ = writeln!(out, "^? {name}");
     }
     out
+}
+
+fn mode(source: &SourceView) -> char {
+    match source.mode.as_str() {
+        "refclock" => '#',
+        "peer" => '=',
+        _ => '^',
+    }
 }
 
 fn mark(source: &SourceView) -> char {

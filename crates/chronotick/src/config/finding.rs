@@ -188,6 +188,15 @@ pub enum Problem {
     /// Something is to be served, on no address.
     #[error("names no address, so nothing could be served; write at least one or set enabled to false")]
     NoListener,
+    /// Two reference clocks would have one name.
+    #[error("has two clocks by the name of {name}; give each a `refid` of its own")]
+    RepeatedClock {
+        /// The name.
+        name: String,
+    },
+    /// Reference clocks that do not go together.
+    #[error("{0}")]
+    Clocks(String),
     /// A server would count twice in the vote of the sources.
     #[error("has {server} twice; it would count twice among the sources, keep one")]
     RepeatedServer {

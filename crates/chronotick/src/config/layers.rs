@@ -5,7 +5,7 @@ use super::preset::Preset;
 use super::read::{Word as _, closest, excerpt, in_seconds, word, wrong_kind};
 use super::settings::{self, Setting};
 use super::yaml::{self, Content, Node};
-use super::{Config, http, leap, obsolete, serve};
+use super::{Config, http, leap, obsolete, refclock, serve};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Overrides {
     /// `--ntp-servers`: separated by commas.
     pub ntp_servers: Option<String>,
+    /// `--reference-clocks`: separated by commas.
+    pub reference_clocks: Option<String>,
     /// `--preset`.
     pub preset: Option<String>,
     /// `--warmup`: in seconds.
@@ -79,7 +81,8 @@ impl Config {
     ///
     /// The file is the one that is given, or that `CHRONOTICK_CONFIG` names, or the first of [`search_paths`] that
     /// exists; that there is none is fine. A variable that is empty counts as not set. The variables are
-    /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_PRESET`, `CHRONOTICK_WARMUP` (seconds),
+    /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_REFERENCE_CLOCKS` (by commas),
+    /// `CHRONOTICK_PRESET`, `CHRONOTICK_WARMUP` (seconds),
     /// `CHRONOTICK_MODEL`, `CHRONOTICK_DEVICE`, `CHRONOTICK_HTTP_LISTEN`, `CHRONOTICK_HTTP_TOKEN_FILE`,
     /// `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_DEBUG_TRACE`,
     /// `CHRONOTICK_DEBUG_LOG_FILE`, `CHRONOTICK_RUNTIME_DIR` and `CHRONOTICK_STATE_DIR`; the
@@ -303,6 +306,17 @@ impl Draft {
             self.errors.push(Finding { key: key.to_owned(), origin: self.origin_of(key), problem });
         }
         const SERVERS: &str = "clock_measurement.ntp.servers";
+        const CLOCKS: &str = "clock_measurement.reference_clocks";
+        let (servers, clocks) = (&self.config.ntp.servers, &self.config.reference_clocks);
+        if self.errors.is_empty() && servers.is_empty() && clocks.is_empty() {
+            let origin = self.origin_of(SERVERS);
+            self.errors.push(Finding { key: SERVERS.to_owned(), origin, problem: Problem::NoServer });
+        }
+        let clocks = self.origin_of(CLOCKS);
+        for text in refclock::warnings(&self.config.reference_clocks, !self.config.ntp.servers.is_empty()) {
+            let (key, origin) = (CLOCKS.to_owned(), clocks.clone());
+            self.warnings.push(Finding { key, origin, problem: Problem::Clocks(text) });
+        }
         if let Some(groups) = leap::mixture(&self.config.ntp.servers) {
             let origin = self.origin_of(SERVERS);
             self.warnings.push(Finding {

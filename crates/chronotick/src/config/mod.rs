@@ -22,6 +22,7 @@ mod obsolete;
 mod preset;
 mod read;
 mod record;
+mod refclock;
 mod serve;
 mod server;
 mod settings;
@@ -34,6 +35,7 @@ pub use layers::{Effective, Loaded, Overrides, search_paths};
 pub use preset::Preset;
 pub(crate) use read::in_words;
 pub use record::History;
+pub use refclock::{InvalidClock, Kind, ReferenceClock};
 pub use serve::{Listen, Serve, ServeNtp};
 pub use server::{InvalidServer, ServerAddress};
 pub use template::default_file;
@@ -49,6 +51,8 @@ pub struct Config {
     pub preset: Preset,
     /// The time servers and what is expected of them.
     pub ntp: Ntp,
+    /// Reference clocks of this machine; no two of one name.
+    pub reference_clocks: Vec<ReferenceClock>,
     /// How often they are polled.
     pub timing: Timing,
     /// The model for the next seconds.
@@ -82,7 +86,7 @@ pub struct Config {
 /// The time servers and what is expected of them (`clock_measurement.ntp`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ntp {
-    /// At least one; no two are equal.
+    /// No two are equal; at least one, unless there is a reference clock.
     pub servers: Vec<ServerAddress>,
     /// How long an answer may take.
     pub timeout: Span,
@@ -233,6 +237,12 @@ impl Config {
         chronotick_record::digest(settings::all().map(line).collect::<String>().as_bytes())
     }
 
+    /// What a process may measure beside a daemon, or before one: without the clocks that one program has to own.
+    pub fn shared(mut self) -> Config {
+        self.reference_clocks.retain(ReferenceClock::is_shared);
+        self
+    }
+
     /// Where the debug trace goes, if one is to be written.
     pub fn trace_file(&self) -> Option<PathBuf> {
         let usual = || self.debug_trace.then(|| self.state_dir.join("debug.jsonl"));
@@ -260,6 +270,7 @@ impl Default for Config {
                 max_acceptable_uncertainty: Span::from_millis(100),
                 path_asymmetry_permille: 10,
             },
+            reference_clocks: Vec::new(),
             timing: Timing {
                 warm_up: Span::from_secs(180),
                 min_interval: Span::from_secs(1),

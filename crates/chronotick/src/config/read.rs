@@ -3,7 +3,7 @@
 
 use super::finding::{Fault, Problem};
 use super::yaml::{Content, Node};
-use super::{Family, ModelName, ServerAddress};
+use super::{Family, InvalidClock, ModelName, ReferenceClock, ServerAddress};
 use chronotick_clock::Span;
 use serde_json::Value;
 use std::ops::RangeInclusive;
@@ -245,9 +245,6 @@ fn items<'a>(node: &'a Node, of: &'static str, wanted: &'static str) -> Result<V
 /// A list of servers, or the same separated by commas; every bad one is reported.
 pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
     let written = items(node, "host or host:port, without a space", "a list of servers")?;
-    if written.is_empty() {
-        return Err(vec![Fault { line: node.line, problem: Problem::NoServer }]);
-    }
     let (mut servers, mut faults) = (Vec::<ServerAddress>::new(), Vec::new());
     for (line, text) in written {
         let server = text.and_then(|text| {
@@ -263,6 +260,28 @@ pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
         }
     }
     if faults.is_empty() { Ok(servers) } else { Err(faults) }
+}
+
+/// Reference clocks, one line each: a list, or the same separated by commas; every bad one is reported.
+pub(super) fn clocks(node: &Node) -> Result<Vec<ReferenceClock>, Vec<Fault>> {
+    const LINE: &str = "the line of a reference clock, such as SHM 0 refid GPS";
+    let written = items(node, LINE, "a list of reference clocks")?;
+    let (mut clocks, mut faults) = (Vec::<ReferenceClock>::new(), Vec::new());
+    for (line, text) in written {
+        let clock = text.and_then(|text| {
+            let invalid =
+                |why: InvalidClock| Problem::InvalidEntry { text: excerpt(text), why: why.to_string() };
+            text.parse::<ReferenceClock>().map_err(invalid)
+        });
+        match clock {
+            Ok(clock) if clocks.iter().any(|other| other.name() == clock.name()) => {
+                faults.push(Fault { line, problem: Problem::RepeatedClock { name: clock.name() } });
+            }
+            Ok(clock) => clocks.push(clock),
+            Err(problem) => faults.push(Fault { line, problem }),
+        }
+    }
+    if faults.is_empty() { Ok(clocks) } else { Err(faults) }
 }
 
 /// A value as a person would write it; the items of a list with commas between.
@@ -316,6 +335,11 @@ impl Shown for Vec<String> {
     }
 }
 impl Shown for Vec<ServerAddress> {
+    fn shown(&self) -> Value {
+        self.iter().map(ToString::to_string).collect()
+    }
+}
+impl Shown for Vec<ReferenceClock> {
     fn shown(&self) -> Value {
         self.iter().map(ToString::to_string).collect()
     }

@@ -4,7 +4,7 @@
 //! writes.
 
 use super::finding::Fault;
-use super::read::{Shown, count, directory, file, model, seconds, servers, switch, word};
+use super::read::{Shown, clocks, count, directory, file, model, seconds, servers, switch, word};
 use super::yaml::Node;
 use super::{Config, Overrides, http, record, serve};
 use chronotick_clock::Span;
@@ -40,6 +40,7 @@ macro_rules! outside {
 
 outside! {
     SERVERS = "CHRONOTICK_NTP_SERVERS", "--ntp-servers", ntp_servers;
+    CLOCKS = "CHRONOTICK_REFERENCE_CLOCKS", "--reference-clocks", reference_clocks;
     PRESET = "CHRONOTICK_PRESET", "--preset", preset;
     WARM_UP = "CHRONOTICK_WARMUP", "--warmup", warmup;
     MODEL = "CHRONOTICK_MODEL", "--model", model;
@@ -134,7 +135,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);
 static LONG_TERM: [Setting; 6] = model_settings!("long_term", long_term);
 
-static BEFORE_MODELS: [Setting; 8] = [
+static BEFORE_MODELS: [Setting; 9] = [
     setting!(
         PRESET_KEY,
         PRESET,
@@ -173,6 +174,16 @@ static BEFORE_MODELS: [Setting; 8] = [
         |node| count(node, 0..=250),
         "The narrow bound assumes that one way takes at most so many thousandths of the fastest round trip longer; 0 for none."
     ),
+    Setting {
+        key: "clock_measurement.reference_clocks",
+        doc: "Reference clocks of this machine, each a line as in chrony.conf: SHM 0 refid GPS delay 0.2 noselect.",
+        outside: CLOCKS,
+        set: |config, node| {
+            config.reference_clocks = clocks(node)?;
+            Ok(())
+        },
+        get: |config| config.reference_clocks.shown(),
+    },
     setting!(
         "clock_measurement.timing.warm_up.duration_seconds",
         WARM_UP,

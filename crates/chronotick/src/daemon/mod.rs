@@ -9,6 +9,7 @@ mod link;
 mod models;
 mod names;
 mod recorded;
+mod reference;
 mod report;
 mod saved;
 
@@ -19,12 +20,13 @@ use crate::snapshot::EventView;
 use crate::trace::Tape;
 use chronotick_clock::{Clock, ClockPair, Writer, raw_now};
 use chronotick_core::{
-    Disruption, Event, Measurement, RawInstant, Settings, Span, Stamps, State, Timestamp, Verdict,
+    Disruption, Event, Measurement, RawInstant, Settings, SourceId, Span, Stamps, State, Timestamp, Verdict,
 };
 use chronotick_os::{Waker, Watch, wait};
 use link::Link;
 use names::Names;
 use recorded::Recorded;
+use reference::Reference;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -116,6 +118,7 @@ pub struct Daemon {
     engine: Recorded,
     settings: chronotick_ntp::Settings,
     links: Vec<Link>,
+    references: Vec<Reference>,
     names: Names,
     watch: Watch,
     outlets: Outlets,
@@ -178,6 +181,7 @@ impl Daemon {
         if let Some(saved) = memory.saved() {
             engine.restore(&saved);
         }
+        let references = reference::start_all(&config.reference_clocks, &mut engine, now, &wake);
         // This machine's temperature says nothing of a simulated clock.
         let sensing = config.covariates && config.fusion.enabled && !machine.is_simulated();
         Daemon {
@@ -192,6 +196,7 @@ impl Daemon {
                 ..chronotick_ntp::Settings::default()
             },
             links: Vec::new(),
+            references,
             #[cfg(feature = "models")]
             models: models::Models::start(config, now, wake.clone()),
             conditions: sensing.then(conditions::Sensors::start).flatten(),
@@ -263,7 +268,8 @@ impl Daemon {
     /// Sleeps until a datagram, a waker, or the next thing that is due.
     fn wait(&self) -> io::Result<()> {
         let due = self.links.iter().filter_map(|link| link.association.next_event());
-        let next = due.fold(self.next_report, RawInstant::min);
+        let polled = self.references.iter().map(Reference::next_event);
+        let next = due.chain(polled).fold(self.next_report, RawInstant::min);
         let mut fds = vec![self.stop.waker.as_fd()];
         fds.extend(self.links.iter().map(|link| link.socket.as_fd()));
         wait(&fds, Some((next - self.now()).max(Span::ZERO)))?;
@@ -277,6 +283,7 @@ impl Daemon {
         for link in &mut self.links {
             measurements.extend(link.receive(&*self.machine));
         }
+        measurements.extend(self.poll_references());
         // The engine wants them in the order in which they became known.
         measurements.sort_by_key(|m| m.received);
         for measurement in &measurements {
@@ -309,12 +316,12 @@ impl Daemon {
                 self.compared.1 += u64::from(ours > theirs);
             }
         }
-        let Some(link) = self.links.iter().find(|link| link.source == m.source) else { return };
+        let Some((server, address)) = self.named(m.source) else { return };
         self.outlets.feed.tell(News::Measured(Arc::new(Measured {
             raw_ns: m.at.as_nanos(),
             utc_ns: m.utc.as_nanos(),
-            server: self.names.names[link.name].server.to_string(),
-            address: link.address.to_string(),
+            server,
+            address,
             system_offset_ns: (m.utc - system).as_nanos(),
             corrected_offset_ns: corrected.map(|corrected| (m.utc - corrected).as_nanos()),
             delay_ns: m.delay.as_nanos(),
@@ -323,6 +330,33 @@ impl Daemon {
             stratum: m.stratum,
             stamps: report::stamps(m.stamps),
         })));
+    }
+
+    /// How a source is configured, and what it is called.
+    fn named(&self, source: SourceId) -> Option<(String, String)> {
+        let link = self.links.iter().find(|link| link.source == source);
+        let server = link.map(|l| (self.names.names[l.name].server.to_string(), l.address.to_string()));
+        let clock = || self.references.iter().find(|r| r.source == source);
+        server.or_else(|| clock().map(|r| (r.clock.place(), r.clock.name())))
+    }
+
+    /// Takes in what the reference clocks have sampled; the measurements of those whose poll has ended.
+    fn poll_references(&mut self) -> Vec<Measurement> {
+        if self.references.is_empty() {
+            return Vec::new();
+        }
+        let now = self.now();
+        let (wanted, solution) = (self.engine.poll_interval(now), self.engine.solution(now));
+        reference::listen(&mut self.references, &*self.machine, &solution);
+        let mut measurements = Vec::new();
+        for reference in &mut self.references {
+            if reference.next_event() <= now {
+                self.polls += 1;
+            }
+            measurements.extend(reference.poll(now, wanted, &solution));
+            self.engine.polled_every(reference.source, reference.interval);
+        }
+        measurements
     }
 
     /// Takes in the machine's conditions that were measured since the last time.
@@ -369,6 +403,7 @@ impl Daemon {
                 for link in &mut self.links {
                     link.association.restart(now);
                 }
+                self.references.iter_mut().for_each(Reference::restart);
             }
         }
         self.note_events();

@@ -3,7 +3,7 @@
 use crate::trace::{Line, Tape};
 use chronotick_core::estimate::Saved;
 use chronotick_core::{
-    Conditions, Disruption, Engine, Measurement, RawInstant, Settings, Solution, SourceId, Span,
+    Conditions, Disruption, Engine, Measurement, RawInstant, Role, Settings, Solution, SourceId, Span,
 };
 #[cfg(feature = "models")]
 use chronotick_core::{Forecast, Implausible};
@@ -43,6 +43,14 @@ impl Recorded {
         let id = self.engine.add_source(name.clone());
         self.note(|| Line::Source { id: id.0, name });
         id
+    }
+
+    pub(super) fn set_role(&mut self, id: SourceId, role: Role) {
+        if role != Role::default() {
+            let Role { noselect, prefer, trust, require } = role;
+            self.note(|| Line::Role { id: id.0, noselect, prefer, trust, require });
+            self.engine.set_role(id, role);
+        }
     }
 
     pub(super) fn remove_source(&mut self, id: SourceId) {

@@ -2,6 +2,7 @@
 
 use super::Daemon;
 use super::link::Link;
+use super::reference::Reference;
 use crate::feed::News;
 use crate::snapshot::{
     BoundView, ClockView, EdgeView, HorizonView, ModelView, PathView, Snapshot, SourceView, Traffic,
@@ -9,7 +10,7 @@ use crate::snapshot::{
 use crate::trace::Line;
 use chronotick_clock::ClockPair;
 use chronotick_core::{
-    Disruption, Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Solution,
+    Disruption, Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Role, Solution,
     SourceStatus, Stamps, Timestamp, Verdict,
 };
 use std::sync::Arc;
@@ -212,6 +213,10 @@ impl Daemon {
                 Some(self.source(link, status, raw, utc))
             })
             .collect();
+        views.extend(self.references.iter().filter_map(|reference| {
+            let status = known.iter().find(|s| s.id == reference.source)?;
+            Some(self.reference(reference, status, raw, utc))
+        }));
         let width = |view: &SourceView| {
             let trusted = view.verdict == Verdict::Trusted.to_string();
             let bound = view.bound.as_ref().filter(|_| trusted)?;
@@ -225,25 +230,59 @@ impl Daemon {
     }
 
     fn source(&self, link: &Link, status: &SourceStatus, raw: RawInstant, utc: Timestamp) -> SourceView {
-        let (association, newest) = (&link.association, status.newest.as_ref());
+        let association = &link.association;
         SourceView {
             server: self.names.names[link.name].server.to_string(),
             address: link.address.to_string(),
-            verdict: status.verdict.to_string(),
-            best: false,
-            stratum: newest.map(|m| m.stratum),
             reference: association.server().map_or(String::new(), |packet| packet.reference_id.to_string()),
             poll_seconds: association.interval().as_secs_f64(),
             reach: association.reach(),
+            sent: association.counters().sent,
+            answers: association.counters().accepted,
+            trouble: link.trouble.clone(),
+            ..self.measured("server", status, raw, utc)
+        }
+    }
+
+    fn reference(&self, r: &Reference, status: &SourceStatus, raw: RawInstant, utc: Timestamp) -> SourceView {
+        SourceView {
+            server: r.clock.place(),
+            address: r.clock.name(),
+            reference: r.clock.name(),
+            poll_seconds: r.interval.as_secs_f64(),
+            reach: r.reach,
+            sent: r.polls,
+            answers: r.answers,
+            trouble: r.trouble.clone(),
+            ..self.measured("refclock", status, raw, utc)
+        }
+    }
+
+    /// What the engine knows of a source, whatever kind it is; the rest is left empty.
+    fn measured(&self, mode: &str, status: &SourceStatus, raw: RawInstant, utc: Timestamp) -> SourceView {
+        let newest = status.newest.as_ref();
+        let Role { noselect, prefer, trust, require } = status.role;
+        let options = [("noselect", noselect), ("prefer", prefer), ("trust", trust), ("require", require)];
+        SourceView {
+            mode: mode.into(),
+            server: String::new(),
+            address: String::new(),
+            options: options.iter().filter(|(_, said)| *said).map(|(name, _)| (*name).into()).collect(),
+            verdict: status.verdict.to_string(),
+            best: false,
+            stratum: newest.map(|m| m.stratum),
+            reference: String::new(),
+            poll_seconds: 0.0,
+            reach: 0,
             last_answer_seconds: newest.map(|m| (raw - m.received).as_secs_f64()),
             offset_ns: status.newest_error.map(|error| error.as_nanos()),
             delay_ns: newest.map(|m| m.delay.as_nanos()),
             root_delay_ns: newest.map(|m| m.root_delay.as_nanos()),
             root_dispersion_ns: newest.map(|m| m.root_dispersion.as_nanos()),
             stamps: newest.map(|m| stamps(m.stamps).into()),
-            sent: association.counters().sent,
-            answers: association.counters().accepted,
-            trouble: link.trouble.clone(),
+            sent: 0,
+            answers: 0,
+            trouble: None,
             contradictions: status.contradictions,
             path: self.engine.estimator().path(status.id).map(|path| PathView {
                 offset_ns: path.offset.as_nanos(),

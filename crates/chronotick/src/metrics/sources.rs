@@ -4,7 +4,7 @@ use super::clock::nanos;
 use super::family::Family;
 use crate::snapshot::SourceView;
 
-const VERDICTS: [&str; 4] = ["trusted", "falseticker", "no majority", "unmeasured"];
+const VERDICTS: [&str; 5] = ["trusted", "falseticker", "no majority", "unmeasured", "unselected"];
 
 type Value = fn(&SourceView) -> Option<f64>;
 

@@ -494,6 +494,7 @@ pub(super) mod tests {
 
     pub(in crate::watch) fn source(server: &str, verdict: &str, offset_ns: Option<i64>) -> SourceView {
         SourceView {
+            mode: "server".into(),
             server: server.into(),
             address: format!("{server}:123"),
             verdict: verdict.into(),
@@ -510,10 +511,8 @@ pub(super) mod tests {
             stamps: Some("kernel".into()),
             sent: 100,
             answers: 99,
-            trouble: None,
-            contradictions: 0,
-            path: None,
             bound: offset_ns.map(|offset| bound(offset - 750_000, offset + 750_000)),
+            ..SourceView::default()
         }
     }
 
