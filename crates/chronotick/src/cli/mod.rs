@@ -13,7 +13,7 @@ mod now;
 mod run;
 #[cfg(feature = "models")]
 mod train;
-mod views;
+pub(crate) mod views;
 mod watch;
 
 pub use args::Arguments;

@@ -108,7 +108,7 @@ pub(super) fn sources(snapshot: &Snapshot, verbose: bool) -> String {
     out
 }
 
-fn mode(source: &SourceView) -> char {
+pub(crate) fn mode(source: &SourceView) -> char {
     match source.mode.as_str() {
         "refclock" => '#',
         "peer" => '=',
@@ -116,7 +116,7 @@ fn mode(source: &SourceView) -> char {
     }
 }
 
-fn mark(source: &SourceView) -> char {
+pub(crate) fn mark(source: &SourceView) -> char {
     match source.verdict.as_str() {
         "trusted" if source.best => '*',
         "trusted" => '+',

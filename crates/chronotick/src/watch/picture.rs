@@ -85,8 +85,8 @@ narrow    the bound if the fastest round trips are symmetric to that share
 harm      measurements to which the system clock was nearer
 interval  where true time can be according to that source alone
 reach     the last eight polls, octal: 377 is all answered
-marks     * confines the bound most  + trusted  x falseticker
-          - no majority  ? unmeasured
+marks     ^ server  # reference clock  = peer;  * confines the bound most
+          + trusted  x falseticker  - no majority  ? unmeasured
 skill     share of the filter bank's mean square error that a model's
           forecasts lacked; negative if they were worse
 The history begins when this view is opened.";
@@ -287,7 +287,7 @@ impl<'a> Picture<'a> {
         // The names take what they need, the plots what is left.
         let texts =
             sorted.iter().map(|s| Column::Name.text(s)).chain(snapshot.unresolved.iter().map(|n| clean(n)));
-        let names = texts.map(|text| text.chars().count().min(44) + 2).max().unwrap_or(0);
+        let names = texts.map(|text| text.chars().count().min(44) + 3).max().unwrap_or(0);
         let cells = match usize::from(spare + Column::Name.width()).saturating_sub(names) {
             cells @ 15.. => (cells - 1) | 1,
             _ => 0,
@@ -299,7 +299,7 @@ impl<'a> Picture<'a> {
             Row::new(cells_of)
         };
         let unresolved = snapshot.unresolved.iter().map(|name| {
-            Row::new([Cell::from(format!("? {}", clean(name))), Cell::from("unresolved")]).style(ink.bad())
+            Row::new([Cell::from(format!("^? {}", clean(name))), Cell::from("unresolved")]).style(ink.bad())
         });
         let rows: Vec<Row> = sorted.iter().skip(skipped).map(row).chain(unresolved).collect();
         let width = |c: &Column| {
@@ -494,7 +494,6 @@ pub(super) mod tests {
 
     pub(in crate::watch) fn source(server: &str, verdict: &str, offset_ns: Option<i64>) -> SourceView {
         SourceView {
-            mode: "server".into(),
             server: server.into(),
             address: format!("{server}:123"),
             verdict: verdict.into(),
@@ -561,6 +560,7 @@ pub(super) mod tests {
             reason: "a majority of the sources agrees".into(),
             source: "fusion".into(),
             clock: Some(ClockView {
+                system_ns: 0,
                 system_offset_ns: 37_000_000,
                 rate_ppm: 20.125,
                 rate_sigma_ppm: 0.05,
@@ -646,9 +646,9 @@ pub(super) mod tests {
             "20.125 ppm slow ± 0.050",
             "1 of 50",
             "sources: 1 of 2 trusted",
-            "+ a.example:123",
-            "x b.example:123",
-            "? lost.example: no such name",
+            "^+ a.example:123",
+            "^x b.example:123",
+            "^? lost.example: no such name",
             "long_term foresight",
             "weight 0.50 █████",
             "skill +0.123 at   60 s",

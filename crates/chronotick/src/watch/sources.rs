@@ -1,6 +1,7 @@
 //! The table of sources: its columns, their order of importance where the terminal is narrow, and what it is sorted by.
 
 use super::words::{clean, short, short_signed};
+use crate::cli::views::{mark, mode};
 use crate::snapshot::{BoundView, SourceView};
 use std::cmp::Ordering;
 
@@ -59,7 +60,7 @@ impl Column {
     /// Characters that it takes; the name takes what is left.
     pub(super) fn width(self) -> u16 {
         match self {
-            Column::Name => 18,
+            Column::Name => 19,
             Column::Verdict => 11,
             Column::Offset => 10,
             Column::Delay => 9,
@@ -98,7 +99,7 @@ impl Column {
         let none = || "-".to_owned();
         let nanos = |ns: Option<i64>| ns.map(|ns| ns as f64);
         match self {
-            Column::Name => format!("{} {}", mark(source), name(source)),
+            Column::Name => format!("{}{} {}", mode(source), mark(source), name(source)),
             Column::Verdict => clean(&source.verdict),
             Column::Offset => nanos(source.offset_ns).map_or_else(none, short_signed),
             Column::Delay => nanos(source.delay_ns).map_or_else(none, short),
@@ -149,17 +150,6 @@ fn name(source: &SourceView) -> String {
     if address.starts_with(&server) { address } else { format!("{server} {address}") }
 }
 
-/// chrony's marks.
-pub(super) fn mark(source: &SourceView) -> char {
-    match source.verdict.as_str() {
-        "trusted" if source.best => '*',
-        "trusted" => '+',
-        "falseticker" => 'x',
-        "no majority" => '-',
-        _ => '?',
-    }
-}
-
 fn badness(source: &SourceView) -> u8 {
     match source.verdict.as_str() {
         "trusted" => 0,
@@ -206,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_keeps_what_matters() {
-        assert_eq!(Column::fitting(43), [Column::Name, Column::Verdict, Column::Offset]);
+        assert_eq!(Column::fitting(44), [Column::Name, Column::Verdict, Column::Offset]);
         assert_eq!(Column::fitting(200), Column::ALL);
         assert!(Column::fitting(10).is_empty());
     }
