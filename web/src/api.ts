@@ -21,6 +21,7 @@ export interface Bound {
 }
 
 export interface Source {
+  mode?: string;
   server: string;
   address: string;
   verdict: string;
@@ -97,6 +98,7 @@ export interface Point {
   sigma_ns: number | null;
   rate_ppm: number | null;
   rate_sigma_ppm: number | null;
+  temperature_celsius?: number | null;
   simulation: boolean;
 }
 

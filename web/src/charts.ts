@@ -137,7 +137,8 @@ export class Chart {
       tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), "Etc/UTC"),
       hooks: { setCursor: [(u) => this.read(u.cursor.idx ?? null)] },
       scales: {
-        x: { time: true },
+        // A minute at least: the first seconds would have the same label many times.
+        x: { time: true, range: (_, first, last) => [Math.min(first, last - 60), last] },
         y: { distr: widths ? 3 : 1, range: (_, low, high) => this.range(low, high) },
         ...(warm ? { warm: { range: (_: uPlot, low: number, high: number): [number, number] => [low - 1, high + 1] } } : {}),
       },

@@ -60,7 +60,7 @@ function account(status: api.Status): void {
 function told(event: string, data: string): void {
   if (event === "status") {
     heard();
-    past.add(JSON.parse(data) as api.Point, status?.temperature_celsius ?? null);
+    past.add(JSON.parse(data) as api.Point);
     draw();
     refresh().catch(() => {});
   } else if (event === "happened") {

@@ -23,7 +23,7 @@ const known = (value: number | null) => (value === null || Math.abs(value) > 1e1
 export class Past {
   moments: Moment[] = [];
 
-  add(point: Point, temperature: number | null = null): void {
+  add(point: Point): void {
     const t = Number(BigInt(point.time_ns) / 1_000_000n) / 1e3;
     // Time measured anew may be earlier: what was said of later instants does not hold.
     while (this.moments.length && this.moments.at(-1)!.t >= t) this.moments.pop();
@@ -38,7 +38,7 @@ export class Past {
       interval: sigma === null ? null : sigma * 1.96,
       rate: point.rate_ppm,
       rateSigma: point.rate_sigma_ppm,
-      temperature,
+      temperature: point.temperature_celsius ?? null,
     });
     if (this.moments.length > KEPT) this.moments.splice(0, this.moments.length - KEPT);
   }

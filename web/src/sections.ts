@@ -90,7 +90,7 @@ export function now(time: Time, status: Status | null): void {
   the("facts").replaceChildren(...facts.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text))));
 }
 
-const MARKS: Record<string, string> = { trusted: "✓", falseticker: "✕", "no majority": "≠", unmeasured: "…" };
+const MARKS: Record<string, string> = { trusted: "✓", falseticker: "✕", "no majority": "≠", unmeasured: "…", unselected: "∅" };
 
 function verdict(source: Source): HTMLElement {
   const word = clean(source.verdict);
@@ -100,7 +100,8 @@ function verdict(source: Source): HTMLElement {
 function name(source: Source): HTMLElement {
   const [server, address] = [clean(source.server), clean(source.address)];
   const shown = address.startsWith(server) ? address : server;
-  return h("bdi", { title: address }, shown);
+  const kind = { refclock: " · reference clock", peer: " · peer" }[source.mode ?? ""] ?? "";
+  return h("bdi", { title: address }, shown, kind && h("span", { class: "count" }, kind));
 }
 
 /** The interval of each source, and the region in which enough of them agree. */
@@ -162,6 +163,7 @@ function model(model: Model): HTMLElement {
   const telling = [...horizons].sort((a, b) => b.weight - a.weight)[0];
   const share = h("div", { class: "share", role: "meter", "aria-valuemin": "0", "aria-valuemax": "1", "aria-valuenow": model.weight.toFixed(2), "aria-label": `Share of ${title}` });
   share.append(place(h("span"), 0, Math.min(1, Math.max(0, model.weight))));
+  const off = model.state === "off";
   const facts = [
     `share ${model.weight.toFixed(2)}`,
     telling && `skill ${telling.skill < 0 ? "" : "+"}${minus(telling.skill.toFixed(3))} at ${since(telling.horizon_seconds)}`,
@@ -187,9 +189,9 @@ function model(model: Model): HTMLElement {
     "article",
     { class: "model", "data-state": clean(model.state) },
     h("h3", {}, title, " ", h("span", { class: "count" }, clean([model.model, model.family && model.family !== model.model ? `(${model.family})` : ""].filter(Boolean).join(" ")))),
-    share,
-    h("p", {}, facts.join(" · ")),
-    h("p", { class: "small" }, `${clean(model.state)}: ${clean(model.reason ?? model.standing)}`),
+    !off && share,
+    !off && h("p", {}, facts.join(" · ")),
+    h("p", { class: "small" }, off ? "off" : `${clean(model.state)}: ${clean(model.reason ?? model.standing)}`),
     details,
   );
 }

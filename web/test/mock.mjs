@@ -32,7 +32,7 @@ const rfc3339 = (ns) => new Date(Number(ns / 1_000_000n)).toISOString().replace(
 function point(w) {
   return {
     time: rfc3339(w.utc), time_ns: String(w.utc), state: "synced", source: "fusion", system_offset_ns: w.offset,
-    early_ns: w.early, late_ns: w.late, sigma_ns: w.sigma, rate_ppm: w.rate, rate_sigma_ppm: w.rateSigma,
+    early_ns: w.early, late_ns: w.late, sigma_ns: w.sigma, rate_ppm: w.rate, rate_sigma_ppm: w.rateSigma, temperature_celsius: w.temperature,
     rms_offset_ns: 20000, sources_trusted: 4, sources_total: 6, simulation: w.simulation,
   };
 }

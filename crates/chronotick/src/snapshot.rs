@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub events: Vec<EventView>,
     /// Resident memory of the daemon by the operating system's count.
     pub memory_bytes: u64,
+    /// Temperature of the machine, °C, where there is a sensor and conditions are watched.
+    pub temperature_celsius: Option<f64>,
 }
 
 /// Corrected time against the local clocks. Offsets are true − local: positive means the local clock is behind.

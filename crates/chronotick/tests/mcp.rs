@@ -131,6 +131,7 @@ fn snapshot() -> Snapshot {
             text: String::new(),
         }],
         memory_bytes: 7_500_000,
+        temperature_celsius: None,
     }
 }
 

@@ -12,7 +12,11 @@ const EVERY: Duration = Duration::from_secs(10);
 /// The measuring thread's end.
 pub(super) struct Sensors {
     readings: Receiver<Conditions>,
+    temperature: Option<f64>,
 }
+
+/// Where the temperature is among the channels.
+const TEMPERATURE: usize = 1;
 
 impl Sensors {
     /// Starts reading this machine's sensors; `None`, with a line in the log, where there can be no thread.
@@ -27,7 +31,7 @@ impl Sensors {
             }
         };
         match thread::Builder::new().name("sensors".into()).spawn(read) {
-            Ok(_) => Some(Sensors { readings }),
+            Ok(_) => Some(Sensors { readings, temperature: None }),
             Err(e) => {
                 log::warn!("the machine's conditions have no thread to read them: {e}");
                 None
@@ -36,7 +40,14 @@ impl Sensors {
     }
 
     /// The next reading that has come.
-    pub(super) fn newest(&self) -> Option<Conditions> {
-        self.readings.try_recv().ok()
+    pub(super) fn newest(&mut self) -> Option<Conditions> {
+        let newest = self.readings.try_recv().ok()?;
+        self.temperature = newest.values[TEMPERATURE];
+        Some(newest)
+    }
+
+    /// The temperature of the newest reading, °C.
+    pub(super) fn temperature(&self) -> Option<f64> {
+        self.temperature
     }
 }

@@ -123,6 +123,7 @@ impl Daemon {
                 .collect(),
             events: self.events.iter().map(|event| (**event).clone()).collect(),
             memory_bytes: resident_memory(),
+            temperature_celsius: self.conditions.as_ref().and_then(|sensors| sensors.temperature()),
         };
         self.outlets.feed.tell(News::Status(Arc::new(snapshot)));
     }

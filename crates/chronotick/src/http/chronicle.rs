@@ -43,6 +43,8 @@ pub(super) struct Point {
     pub(super) rate_sigma_ppm: Option<f64>,
     /// root mean square of what trusted sources differed from corrected time
     pub(super) rms_offset_ns: Option<i64>,
+    /// temperature of the machine
+    pub(super) temperature_celsius: Option<f64>,
     pub(super) sources_trusted: usize,
     pub(super) sources_total: usize,
     /// the clock and its servers were simulated
@@ -68,6 +70,7 @@ impl Point {
             rate_ppm: clock.map(|c| c.rate_ppm),
             rate_sigma_ppm: clock.map(|c| c.rate_sigma_ppm),
             rms_offset_ns: clock.map(|c| c.rms_offset_ns),
+            temperature_celsius: snapshot.temperature_celsius,
             sources_trusted: snapshot.sources.iter().filter(|s| s.verdict == "trusted").count(),
             sources_total: snapshot.sources.len(),
             simulation: snapshot.simulation,

@@ -439,6 +439,7 @@ fn told(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         "answers",
         format!("{} of {}, {} stamps", traffic.answers, traffic.polls, clean(&traffic.stamps)),
     ));
+    facts.extend(snapshot.temperature_celsius.map(|celsius| ("temperature", format!("{celsius:.1} °C"))));
     facts.push(("harm", format!("{} of {}", traffic.worse, traffic.compared)));
     facts
 }
@@ -588,6 +589,7 @@ pub(super) mod tests {
             unresolved: vec!["lost.example: no such name".into()],
             events: vec![event("warmup -> synced: a majority of the sources agrees")],
             memory_bytes: 0,
+            temperature_celsius: Some(46.5),
         }
     }
 
@@ -644,6 +646,7 @@ pub(super) mod tests {
             "37.000 ms behind",
             "-50.0 µs +60.0 µs (1 %)",
             "20.125 ppm slow ± 0.050",
+            "46.5 °C",
             "1 of 50",
             "sources: 1 of 2 trusted",
             "^+ a.example:123",
