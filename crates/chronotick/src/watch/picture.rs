@@ -223,7 +223,8 @@ impl<'a> Picture<'a> {
     fn facts(self) -> Vec<(&'static str, String)> {
         let reading = &self.look.reading;
         if !reading.is_known() {
-            return vec![("time (UTC)", "not known yet".into())];
+            let told = self.look.snapshot().map(told).unwrap_or_default();
+            return [("time (UTC)", "not known yet".into())].into_iter().chain(told).collect();
         }
         let (early, late) = (reading.estimate - reading.earliest, reading.latest - reading.estimate);
         let mut time = rfc3339(reading.estimate);
@@ -278,17 +279,17 @@ impl<'a> Picture<'a> {
     fn draw_sources(self, area: Rect, buffer: &mut Buffer) {
         let Some(snapshot) = self.look.snapshot() else { return };
         let ink = self.view.ink;
-        let columns = Column::fitting(area.width);
         let sorted = sources::sorted(&snapshot.sources, self.view.sort, self.view.reversed);
         let visible = usize::from(area.height).saturating_sub(2);
         let skipped = self.view.scroll.min(sorted.len().saturating_sub(visible));
         let reach = widest(snapshot);
-        let spare = area.width.saturating_sub(columns.iter().map(|c| c.width() + 1).sum());
-        // The names take what they need, the plots what is left.
         let texts =
             sorted.iter().map(|s| Column::Name.text(s)).chain(snapshot.unresolved.iter().map(|n| clean(n)));
-        let names = texts.map(|text| text.chars().count().min(44) + 3).max().unwrap_or(0);
-        let cells = match usize::from(spare + Column::Name.width()).saturating_sub(names) {
+        let names = texts.map(|text| text.chars().count().min(44) as u16 + 3).max().unwrap_or(0);
+        let columns = Column::fitting(area.width, names);
+        let spare = area.width.saturating_sub(columns.iter().map(|c| c.width() + 1).sum());
+        // The names take what they need, the plots what is left.
+        let cells = match usize::from((spare + Column::Name.width()).saturating_sub(names)) {
             cells @ 15.. => (cells - 1) | 1,
             _ => 0,
         };

@@ -43,11 +43,11 @@ impl Column {
         Column::Last,
     ];
 
-    /// The columns that fit into `width`: the narrower it is, the more of the last are left out.
-    pub(super) fn fitting(width: u16) -> Vec<Column> {
+    /// The columns that fit into `width` beside names of that length: the less room, the more of the last are left out.
+    pub(super) fn fitting(width: u16, names: u16) -> Vec<Column> {
         use Column::{Delay, Interval, Last, Name, Offset, Poll, Reach, Stratum, Verdict};
         let important = [Name, Verdict, Offset, Interval, Delay, Reach, Stratum, Poll, Last];
-        let mut left = width;
+        let mut left = width.saturating_sub(names.min(36).saturating_sub(Name.width()));
         let mut chosen = Vec::new();
         for column in important {
             let Some(rest) = left.checked_sub(column.width() + 1) else { break };
@@ -196,9 +196,10 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_keeps_what_matters() {
-        assert_eq!(Column::fitting(44), [Column::Name, Column::Verdict, Column::Offset]);
-        assert_eq!(Column::fitting(200), Column::ALL);
-        assert!(Column::fitting(10).is_empty());
+        assert_eq!(Column::fitting(44, 10), [Column::Name, Column::Verdict, Column::Offset]);
+        assert_eq!(Column::fitting(44, 25), [Column::Name, Column::Verdict]);
+        assert_eq!(Column::fitting(200, 10), Column::ALL);
+        assert!(Column::fitting(10, 10).is_empty());
     }
 
     #[test]
