@@ -105,6 +105,9 @@ export interface Point {
 /** The server wants its token. */
 export class Locked extends Error {}
 
+/** The server answers, but not what it was asked for. */
+export class Refused extends Error {}
+
 const SECRET = "chronotick-token";
 
 /** Keeps the token for as long as the tab lives. */
@@ -118,7 +121,7 @@ async function request(path: string, signal: AbortSignal, accept: string): Promi
   if (token) headers["authorization"] = `Bearer ${token}`;
   const response = await fetch(path, { headers, signal, cache: "no-store" });
   if (response.status === 401) throw new Locked(path);
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  if (!response.ok) throw new Refused(`it refuses ${path} (${response.status})`);
   return response;
 }
 

@@ -2,7 +2,7 @@
 import * as api from "./api";
 import { charts } from "./charts";
 import { h, say, the } from "./dom";
-import { since } from "./format";
+import { since, span } from "./format";
 import { Past } from "./past";
 import * as sections from "./sections";
 import * as theme from "./theme";
@@ -21,8 +21,8 @@ let window_ = 900;
 /** Corrected time when `performance.now()` was `at`. */
 let clock: { utc: number; at: number } | null = null;
 let heardAt: number | null = null;
-let lost = false;
-let locked = false;
+/** Why nothing is heard. */
+let lost: string | null = null;
 
 function draw(): void {
   const moments = past.recent(window_);
@@ -32,6 +32,7 @@ function draw(): void {
 async function refresh(): Promise<void> {
   const asked = performance.now();
   const time = await api.ask<api.Time>("v1/time");
+  heard();
   const at = (asked + performance.now()) / 2;
   clock = time.estimate_ns ? { utc: Number(BigInt(time.estimate_ns) / 1000n) / 1e3, at } : null;
   if (asked >= nextStatus) {
@@ -44,6 +45,8 @@ async function refresh(): Promise<void> {
     if (status) account(status);
   }
   sections.now(time, status);
+  const wrong = time.max_error_ns === null ? "" : ` ±${span(time.max_error_ns)}`;
+  document.title = `${time.simulation ? "simulation, " : ""}${time.state}${wrong} · ChronoTick`;
   tick();
 }
 
@@ -54,7 +57,7 @@ function account(status: api.Status): void {
   sections.events(status.events);
   sections.daemon(status);
   const old = status.snapshot_age_seconds;
-  notice(old > 5 ? `The daemon measures no more: what follows is ${since(old)} old.` : "");
+  notice(old > 5 ? "The daemon measures no more." : "", `What follows is ${since(old)} old.`);
 }
 
 function told(event: string, data: string): void {
@@ -71,8 +74,7 @@ function told(event: string, data: string): void {
 
 function heard(): void {
   heardAt = performance.now();
-  lost = false;
-  locked = false;
+  lost = null;
   the("token").hidden = true;
   document.body.classList.remove("old");
   the("link").dataset["link"] = "live";
@@ -81,23 +83,26 @@ function heard(): void {
 }
 
 /** The server does not answer: what stands on the page is old, and nothing of it is claimed any more. */
-function silent(): void {
-  lost = true;
+function silent(why: string): void {
+  lost = why;
   document.body.classList.add("old");
   the("link").dataset["link"] = "lost";
   say(the("link"), "reconnecting …");
   the("badge").dataset["state"] = "unknown";
   say(the("badge"), "unknown");
-  say(the("reason"), "the daemon does not answer");
-  const age = heardAt === null ? "" : ` for ${since((performance.now() - heardAt) / 1e3)}; what follows is as old`;
-  notice(`The daemon does not answer${age}. Trying again …`, "link");
+  say(the("reason"), why);
+  document.title = "no answer · ChronoTick";
+  const age = heardAt === null ? "" : `What follows is ${since((performance.now() - heardAt) / 1e3)} old.`;
+  notice(`${why[0]!.toUpperCase()}${why.slice(1)}. Trying again …`, age, "link");
 }
 
-function notice(text: string, of = "daemon"): void {
+/** Tells a trouble, once, and how old the page is, which is not announced anew each second. */
+function notice(trouble: string, age = "", of = "daemon"): void {
   const element = the("notice");
-  element.hidden = !text;
+  element.hidden = !trouble;
   element.dataset["of"] = of;
-  say(element, text);
+  say(the("trouble"), trouble);
+  say(the("age"), age);
 }
 
 function tick(): void {
@@ -112,24 +117,27 @@ async function run(): Promise<never> {
   for (;;) {
     try {
       const history = await api.ask<{ points: api.Point[] }>("v1/history");
-      if (history.points.length) {
-        past.moments = past.moments.filter((m) => m.t > Number(BigInt(history.points.at(-1)!.time_ns) / 1_000_000_000n));
-        const newer = past.moments;
-        past.moments = [];
-        for (const point of history.points) past.add(point);
-        past.moments.push(...newer);
-      }
+      past.recall(history.points);
       nextStatus = 0;
       await refresh();
       draw();
       await api.follow("v1/events", PATIENCE, told);
+      silent("the daemon has ended the connection");
     } catch (e) {
-      locked = e instanceof api.Locked;
-      the("token").hidden = !locked;
+      if (e instanceof api.Locked) await unlocked();
+      else silent(e instanceof api.Refused ? e.message : "the daemon does not answer");
     }
-    if (!locked) silent();
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
+}
+
+/** Until the person has given a token. */
+async function unlocked(): Promise<void> {
+  const form = the("token");
+  form.hidden = false;
+  the("link").dataset["link"] = "lost";
+  say(the("link"), "locked");
+  await new Promise((resolve) => form.addEventListener("submit", resolve, { once: true }));
 }
 
 for (const [name, seconds] of WINDOWS) {
@@ -147,5 +155,5 @@ the("token").addEventListener("submit", (event) => {
 });
 theme.start(() => plots.forEach((plot) => plot.recolour()));
 setInterval(tick, 100);
-setInterval(() => lost && silent(), 1000);
+setInterval(() => lost && silent(lost), 1000);
 void run();

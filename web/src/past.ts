@@ -18,13 +18,14 @@ const GAP = 35;
 /** Points that are kept: an hour of one a second, and the hour before it. */
 const KEPT = 4000;
 
+const seconds = (point: Point) => Number(BigInt(point.time_ns) / 1_000_000n) / 1e3;
 const known = (value: number | null) => (value === null || Math.abs(value) > 1e18 ? null : value);
 
 export class Past {
   moments: Moment[] = [];
 
   add(point: Point): void {
-    const t = Number(BigInt(point.time_ns) / 1_000_000n) / 1e3;
+    const t = seconds(point);
     // Time measured anew may be earlier: what was said of later instants does not hold.
     while (this.moments.length && this.moments.at(-1)!.t >= t) this.moments.pop();
     const last = this.moments.at(-1);
@@ -41,6 +42,16 @@ export class Past {
       temperature: point.temperature_celsius ?? null,
     });
     if (this.moments.length > KEPT) this.moments.splice(0, this.moments.length - KEPT);
+  }
+
+  /** Puts what the server remembers, oldest first, in the place of what was heard of the same stretch. */
+  recall(points: Point[]): void {
+    const [first, last] = [points[0], points.at(-1)];
+    if (!first || !last) return;
+    const heard = this.moments;
+    this.moments = heard.filter((moment) => moment.t < seconds(first));
+    for (const point of points) this.add(point);
+    this.moments.push(...heard.filter((moment) => moment.t > seconds(last)));
   }
 
   /** The last `seconds`. */

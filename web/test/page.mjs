@@ -89,7 +89,7 @@ const tests = {
     const { page, close } = await open(`http://127.0.0.1:${mock.port}/`);
     await live(page);
     await mock.stop();
-    await becomes(page, "#notice", /does not answer/);
+    await becomes(page, "#notice", /daemon.*Trying again .*old/);
     assert.match(await text(page, "#badge"), /unknown/);
     assert.ok(await page.locator("body.old").count());
     const frozen = await text(page, "#clock");
@@ -203,7 +203,7 @@ const tests = {
     const url = `http://127.0.0.1:${port}/`;
     let daemon = run();
     try {
-      const served = async () => (await fetch(url).catch(() => null)) ?? (await new Promise((r) => setTimeout(r, 200)), served());
+      const served = async () => (await fetch(`${url}v1/status`).then((r) => (r.ok ? fetch(url) : null)).catch(() => null)) ?? (await new Promise((r) => setTimeout(r, 200)), served());
       const response = await served();
       const policy = response.headers.get("content-security-policy");
       assert.match(policy, /default-src 'none'; script-src 'sha256-/);
@@ -218,7 +218,7 @@ const tests = {
       await shot(page, "daemon");
       daemon.kill("SIGKILL");
       await gone(daemon);
-      await becomes(page, "#notice", /does not answer/);
+      await becomes(page, "#notice", /daemon.*Trying again .*old/);
       daemon = run();
       await live(page);
       await becomes(page, "#daemon", new RegExp(`process ${daemon.pid}`));
