@@ -1,8 +1,10 @@
 //! How long an agent waits: round trips of tool calls through real pipes to a server process.
 //! Run with `cargo bench -p chronotick --bench mcp`.
 
+use chronotick::config::Mcp;
 use chronotick::door::Door;
 use chronotick::feed::Feed;
+use chronotick::mcp::Server;
 use chronotick_clock::{Clock, Writer};
 use serde_json::json;
 use std::error::Error;
@@ -19,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|argument| argument == SERVE) {
         let page = Writer::in_memory()?;
         let door = Door::within(Clock::of(&page), Feed::default());
-        return Ok(chronotick::mcp::serve_stdio(Arc::new(door))?);
+        return Ok(Server::new(Arc::new(door), &Mcp::default())?.serve_stdio()?);
     }
     let begun = Instant::now();
     let mut server = Command::new(std::env::current_exe()?)

@@ -1,12 +1,15 @@
-//! What a door sees: the clock page and the status snapshot, of a running daemon or of an engine in this process.
+//! What a door sees: the clock page, the status snapshot and the history, of a running daemon or of an engine in this
+//! process.
 //! Nothing here waits for a measurement.
 
 use crate::feed::Feed;
 use crate::snapshot::Snapshot;
+use chronotick_clock::Timestamp;
 use chronotick_clock::{Clock, OpenError, Reason, State, page_path};
 use chronotick_core::Basis;
+use chronotick_record::{History, NotKnown, PastOffset};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The clock page and the status snapshot, wherever they are.
@@ -15,6 +18,7 @@ pub struct Door {
     /// Corrected time.
     pub clock: Clock,
     within: Option<Feed>,
+    state_dir: Option<PathBuf>,
 }
 
 impl Door {
@@ -24,12 +28,27 @@ impl Door {
     /// If there is no page: the error lists where it was looked for and says how to start a daemon.
     pub fn open(dir: Option<&Path>) -> Result<Door, OpenError> {
         let clock = dir.map_or_else(Clock::open, |dir| Clock::open_at(&page_path(dir)))?;
-        Ok(Door { clock, within: None })
+        Ok(Door { clock, within: None, state_dir: None })
     }
 
     /// An engine in this process.
     pub fn within(clock: Clock, feed: Feed) -> Door {
-        Door { clock, within: Some(feed) }
+        Door { clock, within: Some(feed), state_dir: None }
+    }
+
+    /// The same with the history that the daemon keeps in its state directory.
+    pub fn remembering(self, state_dir: PathBuf) -> Door {
+        Door { state_dir: Some(state_dir), ..self }
+    }
+
+    /// What the system clock lacked when it read `reading`, by the history; none if this door has none. Each call opens
+    /// the history, read-only.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub fn system_offset_at(&self, reading: Timestamp) -> Option<Result<PastOffset, NotKnown>> {
+        let history = History::open_read_only(self.state_dir.as_deref()?);
+        Some(history.map_err(NotKnown::from).and_then(|history| history.system_offset_at(reading)))
     }
 
     /// Whether the engine runs in this very process.

@@ -1,5 +1,6 @@
 //! The grammar of the command line.
 
+pub use super::mcp::{Hook, Mcp};
 #[cfg(feature = "models")]
 use crate::models::Reference;
 use clap::{Args, Parser, Subcommand};
@@ -116,7 +117,9 @@ pub enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Serve agents over the Model Context Protocol on stdin and stdout.
-    Mcp,
+    Mcp(Mcp),
+    /// One line of time context, for the prompt hooks of agents' hosts.
+    Hook(Hook),
     /// Let the engine live through simulated worlds and score it against their truth.
     Simulate(Simulate),
     /// Replay recorded exchanges through the engine, and score it where the truth lies beside them; or a debug trace, to

@@ -7,6 +7,7 @@ mod accuracy;
 pub mod args;
 mod config;
 mod log;
+mod mcp;
 #[cfg(feature = "models")]
 mod models;
 mod now;
@@ -47,7 +48,8 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Tracking { json }) => view(&arguments, *json, |s, _| views::tracking(s)),
         Some(Command::Explain { json }) => view(&arguments, *json, views::explain),
         Some(Command::Watch(options)) => watch::execute(&arguments, options),
-        Some(Command::Mcp) => run::mcp(&arguments),
+        Some(Command::Mcp(options)) => mcp::execute(&arguments, options),
+        Some(Command::Hook(options)) => mcp::hook(&arguments, options),
         Some(Command::Simulate(options)) => accuracy::simulate(options),
         Some(Command::Replay(options)) => accuracy::replay(options),
         Some(Command::Score(options)) => accuracy::score(options),

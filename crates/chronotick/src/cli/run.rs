@@ -1,14 +1,14 @@
-//! `chronotick run` and `chronotick mcp`: the daemon in the foreground, and the agents' door to it.
+//! `chronotick run`: the daemon in the foreground.
 
 use super::args::Arguments;
-use super::{Failure, SILENT, load, log as logging, runtime_dir};
+use super::{Failure, load, log as logging, mcp};
 use crate::config::Config;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
 use crate::feed::{Follower, News};
 use crate::http::Server;
 use crate::snapshot::Snapshot;
-use chronotick_clock::{OpenError, Writer, page_path};
+use chronotick_clock::{Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::Path;
@@ -28,9 +28,10 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let servers: Vec<String> = config.ntp.servers.iter().map(ToString::to_string).chain(clocks).collect();
     log::info!("measuring {}; publishing on {}", servers.join(", "), page.display());
     let outlets = Outlets::new(writer);
-    let door = Arc::new(outlets.door());
-    let http = Server::start(&config.http, door, outlets.feed.follow(), axum::Router::new())?;
+    let door = Arc::new(outlets.door().remembering(config.state_dir.clone()));
     crate::serve::start(&config, &outlets)?;
+    let agents = mcp::within(&config.mcp, door.clone())?;
+    let http = Server::start(&config.http, door, outlets.feed.follow(), agents)?;
     let (follower, dir) = (outlets.feed.follow(), config.runtime_dir.clone());
     std::thread::Builder::new().name("status".into()).spawn(move || {
         keep_status(&follower, &dir, |snapshot| warm_up.show(snapshot));
@@ -71,24 +72,8 @@ fn stop_on_signals(stop: Stop) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Serves agents on stdin and stdout: from the running daemon, or without one from an engine of our own.
-pub(super) fn mcp(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let door = match Door::open(runtime_dir(arguments).as_deref()) {
-        Ok(door) if door.clock.page_status().age < SILENT => door,
-        Ok(_) | Err(OpenError::Missing { .. }) => {
-            let config = load(arguments)?.shared();
-            logging::start(config.log_level);
-            log::info!("no daemon is running: measuring in this process");
-            own_engine(&config)?
-        }
-        Err(e) => return Err(e.into()),
-    };
-    crate::mcp::serve_stdio(Arc::new(door))?;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// An engine that lives as long as this process.
-fn own_engine(config: &Config) -> Result<Door, Failure> {
+pub(super) fn own_engine(config: &Config) -> Result<Door, Failure> {
     let (outlets, door) = Outlets::within()?;
     let daemon = Daemon::new(config, Box::new(Host), outlets, Stop::new()?, Some(config.state_dir.clone()));
     std::thread::Builder::new().name("engine".into()).spawn(move || {
@@ -96,5 +81,5 @@ fn own_engine(config: &Config) -> Result<Door, Failure> {
             log::error!("the engine has stopped: {e}");
         }
     })?;
-    Ok(door)
+    Ok(door.remembering(config.state_dir.clone()))
 }

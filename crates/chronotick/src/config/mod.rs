@@ -18,6 +18,7 @@ mod finding;
 mod http;
 mod layers;
 mod leap;
+mod mcp;
 mod obsolete;
 mod preset;
 mod read;
@@ -32,6 +33,7 @@ mod yaml;
 pub use finding::{Finding, Invalid, Origin, Problem};
 pub use http::Http;
 pub use layers::{Effective, Loaded, Overrides, search_paths};
+pub use mcp::Mcp;
 pub use preset::Preset;
 pub(crate) use read::in_words;
 pub use record::History;
@@ -71,6 +73,8 @@ pub struct Config {
     pub serve: Serve,
     /// What is kept of the past.
     pub history: History,
+    /// The door for agents.
+    pub mcp: Mcp,
     /// What is logged.
     pub log_level: LogLevel,
     /// Whether everything that goes into the engine and out of it is written down.
@@ -288,6 +292,7 @@ impl Default for Config {
             http: Http::default(),
             serve: Serve::default(),
             history: History::default(),
+            mcp: Mcp::default(),
             log_level: LogLevel::Info,
             debug_trace: false,
             debug_log_file: None,

@@ -23,6 +23,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ),
     ("fusion", "How forecasts are put together."),
     ("http", "The HTTP server: API, metrics, health and web page (docs/http.md)."),
+    ("mcp", "The door for agents (docs/mcp.md)."),
     ("inference", "What the models may take of the machine."),
     ("serve.ntp", "NTP for other machines, with the bound as root distance."),
 ];

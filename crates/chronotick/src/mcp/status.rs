@@ -1,8 +1,8 @@
 //! The answer of `get_daemon_status`: from the status snapshot, judged by the clock page, which alone can tell that
 //! the daemon is dead.
 
+use super::arguments::printable;
 use super::time::seconds;
-use super::tools::printable;
 use crate::door::Door;
 use crate::snapshot::{ModelView, Snapshot};
 use chronotick_clock::{Reason, Span, State, raw_now};

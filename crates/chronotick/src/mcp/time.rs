@@ -1,11 +1,14 @@
-//! The answers of `get_time` and `get_time_with_future_uncertainty`. The comment of a field is its description in the
-//! tool's schema; `docs/mcp.md` defines each number.
+//! The answers of `get_time`, `get_time_with_future_uncertainty` and `get_time_with_confidence_interval`. The comment of a
+//! field is its description in the tool's schema; `docs/mcp.md` defines each number.
 
+use super::arguments::Mend;
 use super::status::{Status, daemon_status};
+use super::zones::Local;
 use crate::door::Door;
 use crate::utc::rfc3339;
 use chronotick_clock::{ClockPair, Reading, Reason, Solution, Span, State, Timestamp};
 use chronotick_core::Basis;
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -95,11 +98,22 @@ impl From<Basis> for Source {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WithStats {
     #[serde(flatten)]
-    pub(super) time: Time,
+    time: Time,
+    #[serde(flatten)]
+    local: Option<Local>,
     /// the answer of get_daemon_status
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
-    pub(super) detailed_stats: Option<Status>,
+    detailed_stats: Option<Status>,
+}
+
+impl WithStats {
+    pub(super) fn read(door: &Door, zone: Option<&TimeZone>, detailed_stats: Option<Status>) -> WithStats {
+        let present = Present::read(door);
+        let corrected = present.reading(Span::ZERO).map_or(present.pair.system, |r| r.estimate);
+        let local = zone.and_then(|zone| Local::of(corrected, zone));
+        WithStats { time: Time::of(&present, door), local, detailed_stats }
+    }
 }
 
 /// The answer of `get_time_with_future_uncertainty`.
@@ -121,17 +135,48 @@ pub(super) struct Future {
     now: Time,
 }
 
+/// The calibrated interval at one level.
+#[derive(Serialize, JsonSchema)]
+struct Interval {
+    /// s since 1970 UTC
+    lower_bound: f64,
+    upper_bound: f64,
+    /// upper - lower, s
+    range: f64,
+    /// true - system at either end, s
+    offset_lower: f64,
+    offset_upper: f64,
+    lower_ns: String,
+    upper_ns: String,
+}
+
+/// The answer of `get_time_with_confidence_interval`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct WithInterval {
+    confidence_level: f64,
+    /// true time is inside with that probability; null where nothing stands behind it
+    confidence_interval: Option<Interval>,
+    /// how far the level is backed by measurements
+    note: &'static str,
+    #[serde(flatten)]
+    now: Time,
+    /// the answer of get_daemon_status
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    detailed_stats: Option<Status>,
+}
+
 /// The clocks of one instant, and the line that corrected time is read from.
-struct Present {
-    pair: ClockPair,
+pub(super) struct Present {
+    pub(super) pair: ClockPair,
     solution: Solution,
-    state: State,
-    reason: Reason,
-    known: bool,
+    pub(super) state: State,
+    pub(super) reason: Reason,
+    pub(super) known: bool,
 }
 
 impl Present {
-    fn read(door: &Door) -> Present {
+    pub(super) fn read(door: &Door) -> Present {
         let pair = ClockPair::now();
         let solution = door.clock.solution();
         // After a suspend that the daemon has not noticed only this one knows.
@@ -141,7 +186,7 @@ impl Present {
     }
 
     /// What is known now of the instant `ahead` from now; the state is the present one, which waiting does not mend.
-    fn reading(&self, ahead: Span) -> Option<Reading> {
+    pub(super) fn reading(&self, ahead: Span) -> Option<Reading> {
         let reading = self.solution.reading(self.pair.raw + ahead);
         // The two clocks were read within this of each other, anywhere within being as likely.
         let slack = self.pair.slack;
@@ -153,13 +198,18 @@ impl Present {
             ..reading.blurred(slack)
         })
     }
+
+    /// Why there is no corrected time, for those who can do nothing without it.
+    pub(super) fn unknown(&self) -> Mend {
+        Mend::Refused(format!(
+            "corrected time is not known: {}; {}",
+            self.reason,
+            mend(self.state, self.reason)
+        ))
+    }
 }
 
 impl Time {
-    pub(super) fn read(door: &Door) -> Time {
-        Time::of(&Present::read(door), door)
-    }
-
     fn of(present: &Present, door: &Door) -> Time {
         let Present { pair, solution, state, reason, known } = *present;
         let reading = present.reading(Span::ZERO);
@@ -217,6 +267,34 @@ impl Future {
             projected_max_error_seconds: then.map(|r| seconds(r.max_error())),
             now,
         }
+    }
+}
+
+impl WithInterval {
+    pub(super) fn read(door: &Door, level: f64, detailed_stats: Option<Status>) -> WithInterval {
+        let present = Present::read(door);
+        let backed = matches!(present.state, State::Synced | State::Holdover);
+        let interval = present.reading(Span::ZERO).filter(|_| backed).map(|reading| {
+            let half = reading.interval(level);
+            let (lower, upper) = (reading.estimate - half, reading.estimate + half);
+            let offset = |at: Timestamp| seconds(at - present.pair.system);
+            Interval {
+                lower_bound: since_1970(lower),
+                upper_bound: since_1970(upper),
+                range: seconds(upper - lower),
+                offset_lower: offset(lower),
+                offset_upper: offset(upper),
+                lower_ns: lower.as_nanos().to_string(),
+                upper_ns: upper.as_nanos().to_string(),
+            }
+        });
+        let note = match (&interval, level) {
+            (None, _) => "nothing stands behind an interval in this state",
+            (_, 0.0..=0.99) => "calibrated: the share of answers that hold truth is measured",
+            _ => "beyond 0.99 nothing is measured: a heavy tail is assumed",
+        };
+        let now = Time::of(&present, door);
+        WithInterval { confidence_level: level, confidence_interval: interval, note, now, detailed_stats }
     }
 }
 

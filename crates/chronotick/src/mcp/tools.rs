@@ -1,52 +1,209 @@
-//! The tools as a client sees them: names, descriptions, schemas, hints; and the arguments of a call, checked.
+//! The tools as a client sees them: names, descriptions, schemas, hints.
 
-use super::{status::Status, time};
-use chronotick_clock::Span;
-use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use super::{causal, compare, explain, past, status, time, wait, zones};
+use rmcp::model::{Icon, JsonObject, Tool, ToolAnnotations};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
 
-const TIME: &str = "get_time";
-const STATUS: &str = "get_daemon_status";
-const FUTURE: &str = "get_time_with_future_uncertainty";
-/// As far as can be asked for, in seconds.
-const FURTHEST: f64 = 3600.0;
+/// As far ahead as can be asked for, in seconds.
+pub(super) const FURTHEST: f64 = 3600.0;
+/// The level of an interval where none is asked for.
+pub(super) const USUAL_LEVEL: f64 = 0.9;
 
-/// The tools, always in this order.
+/// A face without numbers, as an address that holds it.
+const CLOCK: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' \
+    stroke='%231b7f79' stroke-width='2'%3E%3Ccircle cx='12' cy='12' r='9'/%3E%3Cpath d='M12 6v6l4 3'/%3E%3C/svg%3E";
+
+macro_rules! names {
+    ($($name:ident = $text:literal,)*) => {
+        /// A tool.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Name { $($name,)* }
+
+        impl Name {
+            /// All, in the order of every list.
+            pub(super) const ALL: &[Name] = &[$(Name::$name,)*];
+
+            pub(super) fn text(self) -> &'static str {
+                match self { $(Name::$name => $text,)* }
+            }
+        }
+    };
+}
+
+names! {
+    Time = "get_time",
+    Status = "get_daemon_status",
+    Future = "get_time_with_future_uncertainty",
+    Interval = "get_time_with_confidence_interval",
+    Convert = "convert_time",
+    Compare = "compare_times",
+    Wait = "wait_until",
+    Correct = "correct_timestamp",
+    Explain = "explain_time",
+    HlcNow = "hlc_now",
+    HlcMerge = "hlc_merge",
+}
+
+impl Name {
+    pub(super) fn of(text: &str) -> Option<Name> {
+        Name::ALL.iter().copied().find(|name| name.text() == text)
+    }
+
+    /// Whether it is listed without being asked for: every schema costs each agent context.
+    pub(super) fn is_usual(self) -> bool {
+        !matches!(self, Name::HlcNow | Name::HlcMerge)
+    }
+
+    /// How many calls a second one processor can answer and more: what reads a file or a database, or holds a call open,
+    /// bears fewer.
+    pub(super) fn bearable(self) -> NonZeroU32 {
+        let calls = match self {
+            Name::Wait | Name::Correct => 100,
+            Name::Explain => 1_000,
+            _ => 50_000,
+        };
+        NonZeroU32::new(calls).expect("no tool has none")
+    }
+
+    fn tool(self) -> Tool {
+        let (title, description, input, output) = match self {
+            Name::Time => (
+                "Corrected time",
+                "The true time now, how wrong it may be, and whether to rely on it; in a time zone if asked.",
+                object(json!({
+                    "include_stats": {"type": "boolean", "default": false,
+                        "description": "Add the answer of get_daemon_status as detailed_stats."},
+                    "timezone": {"type": "string", "description": "IANA name, e.g. Europe/Berlin: adds the local time."},
+                })),
+                schema_of::<time::WithStats>(),
+            ),
+            Name::Status => (
+                "Daemon status",
+                "Whether the daemon behind get_time is alive and well, how its warm-up stands, and what troubles it.",
+                JsonObject::new(),
+                schema_of::<status::Status>(),
+            ),
+            Name::Future => (
+                "Time ahead",
+                "How uncertain time will be so many seconds from now if nothing is measured until then; with all that get_time tells.",
+                object(json!({"future_seconds": {"type": "number", "minimum": 0, "maximum": FURTHEST,
+                    "description": "Seconds from now."}})),
+                schema_of::<time::Future>(),
+            ),
+            Name::Interval => (
+                "Time with an interval",
+                "An interval that holds true time with the probability asked for; with all that get_time tells.",
+                object(json!({
+                    "confidence_level": {"type": "number", "minimum": 0.01, "maximum": 0.9999, "default": USUAL_LEVEL},
+                    "include_stats": {"type": "boolean", "default": false},
+                })),
+                schema_of::<time::WithInterval>(),
+            ),
+            Name::Convert => (
+                "Convert time",
+                "A date and time in another time zone. Says where a local time does not exist (gap) or comes twice (fold).",
+                object(json!({
+                    "time": {"type": "string",
+                        "description": "Full date: local (2026-03-29T02:30) with source_timezone, or RFC 3339 with an offset."},
+                    "source_timezone": {"type": "string", "description": "IANA name."},
+                    "target_timezone": {"type": "string", "description": "IANA name."},
+                })),
+                schema_of::<zones::Converted>(),
+            ),
+            Name::Compare => (
+                "Compare times",
+                "Which of two events came first, or that it cannot be told, and the time between them with its uncertainty.",
+                object(json!({
+                    "first": {"type": ["string", "number", "object"],
+                        "description": "\"now\", RFC 3339, seconds since 1970, or an answer of get_time (with its uncertainty)."},
+                    "second": {"type": ["string", "number", "object"], "description": "Likewise."},
+                })),
+                schema_of::<compare::Compared>(),
+            ),
+            Name::Wait => (
+                "Wait until",
+                "Answers when corrected time has reached an instant, at the latest after 50 s, then with resume_at: call again.",
+                object(json!({
+                    "time": {"type": ["string", "number"], "description": "RFC 3339 with an offset, or seconds since 1970."},
+                    "certain": {"type": "boolean", "default": false,
+                        "description": "Until the instant is certainly past, by the bound (commit-wait)."},
+                    "max_seconds": {"type": "number", "minimum": 0, "maximum": wait::LONGEST, "default": wait::LONGEST},
+                })),
+                schema_of::<wait::Waited>(),
+            ),
+            Name::Correct => (
+                "Correct a timestamp",
+                "What true time was when this machine's system clock read so and so (a log line, a file's date), with the interval then.",
+                object(json!({"timestamp": {"type": ["string", "number"],
+                    "description": "RFC 3339 with an offset, or seconds since 1970."}})),
+                schema_of::<past::Corrected>(),
+            ),
+            Name::Explain => (
+                "Explain time",
+                "Why time is as uncertain as it is: sources, which were believed, what confines the bound, who forecasts.",
+                JsonObject::new(),
+                schema_of::<explain::Explained>(),
+            ),
+            Name::HlcNow => (
+                "Causal stamp",
+                "A hybrid logical stamp for an event or a message: whatever follows from it has a larger one, on any host.",
+                JsonObject::new(),
+                schema_of::<causal::Stamped>(),
+            ),
+            Name::HlcMerge => (
+                "Merge a causal stamp",
+                "The stamp of receiving a message that carried a stamp. Refused if that is more than 0.5 s ahead of this clock.",
+                object(json!({"stamp": {"type": "string", "description": "16 hexadecimal digits."}})),
+                schema_of::<causal::Stamped>(),
+            ),
+        };
+        let mut schema = json!({"type": "object", "properties": input, "additionalProperties": false});
+        if let [_, ..] = self.required() {
+            schema["required"] = json!(self.required());
+        }
+        // A stamp moves the logical clock on.
+        let reads = self.is_usual();
+        let hints = ToolAnnotations::with_title(title)
+            .read_only(reads)
+            .destructive(false)
+            .idempotent(reads)
+            .open_world(false);
+        Tool::new(self.text(), description, Arc::new(object(schema)))
+            .with_title(title)
+            .with_raw_output_schema(Arc::new(output))
+            .with_annotations(hints)
+            .with_icons(vec![icon()])
+    }
+
+    fn required(self) -> &'static [&'static str] {
+        match self {
+            Name::Future => &["future_seconds"],
+            Name::Convert => &["time", "target_timezone"],
+            Name::Compare => &["first", "second"],
+            Name::Wait => &["time"],
+            Name::Correct => &["timestamp"],
+            Name::HlcMerge => &["stamp"],
+            _ => &[],
+        }
+    }
+}
+
+/// The picture of everything here.
+pub(super) fn icon() -> Icon {
+    Icon::new(CLOCK).with_mime_type("image/svg+xml").with_sizes(vec!["any".into()])
+}
+
+/// All tools, always in this order.
 pub(super) static LIST: LazyLock<Vec<Tool>> = LazyLock::new(|| {
-    let mut tools = vec![
-        tool::<time::WithStats>(
-            TIME,
-            "Corrected time",
-            "The true time now, how wrong it may be, and whether to rely on it.",
-            json!({"include_stats": {
-                "type": "boolean", "default": false,
-                "description": "Add the answer of get_daemon_status as detailed_stats.",
-            }}),
-            &[],
-        ),
-        tool::<Status>(
-            STATUS,
-            "Daemon status",
-            "Whether the daemon behind get_time is alive and well, how its warm-up stands, and what troubles it.",
-            json!({}),
-            &[],
-        ),
-        tool::<time::Future>(
-            FUTURE,
-            "Time ahead",
-            "How uncertain time will be so many seconds from now if nothing is measured until then; with all that get_time tells.",
-            json!({"future_seconds": {
-                "type": "number", "minimum": 0, "maximum": FURTHEST,
-                "description": "Seconds from now.",
-            }}),
-            &["future_seconds"],
-        ),
-    ];
+    let mut tools: Vec<Tool> = Name::ALL.iter().map(|name| name.tool()).collect();
     let explained = tools[0].output_schema.clone().expect("every tool has one");
-    let repeating = tools[2].output_schema.as_mut().expect("every tool has one");
-    say_once(&explained, Arc::make_mut(repeating));
+    for tool in &mut tools[1..] {
+        let schema = tool.output_schema.as_mut().expect("every tool has one");
+        say_once(&explained, Arc::make_mut(schema));
+    }
     tools
 });
 
@@ -58,28 +215,6 @@ fn say_once(explained: &JsonObject, schema: &mut JsonObject) {
             property.as_object_mut().map(|property| property.shift_remove("description"));
         }
     }
-}
-
-fn tool<Answer: JsonSchema>(
-    name: &'static str,
-    title: &str,
-    description: &'static str,
-    arguments: Value,
-    required: &[&str],
-) -> Tool {
-    let mut input = json!({"type": "object", "properties": arguments, "additionalProperties": false});
-    if !required.is_empty() {
-        input["required"] = json!(required);
-    }
-    let hints = ToolAnnotations::with_title(title)
-        .read_only(true)
-        .destructive(false)
-        .idempotent(true)
-        .open_world(false);
-    Tool::new(name, description, Arc::new(object(input)))
-        .with_title(title)
-        .with_raw_output_schema(Arc::new(schema_of::<Answer>()))
-        .with_annotations(hints)
 }
 
 /// The schema of an answer, without what costs a reader attention or a validator a warning.
@@ -101,116 +236,14 @@ fn trim(schema: &mut JsonObject) {
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.values_mut().filter_map(Value::as_object_mut).for_each(trim);
     }
+    if let Some(Value::Object(items)) = schema.get_mut("items") {
+        trim(items);
+    }
 }
 
 fn object(value: Value) -> JsonObject {
     match value {
         Value::Object(object) => object,
         _ => unreachable!("the schema of a struct is an object"),
-    }
-}
-
-/// A call that can be answered.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Call {
-    Time { stats: bool },
-    Status,
-    Future(Span),
-}
-
-/// What is wrong with the arguments, and what would be right.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(super) enum Mend {
-    #[error("{tool} has no argument \"{name}\"; {known}")]
-    Unknown { tool: &'static str, name: String, known: &'static str },
-    #[error("include_stats is {found}, but must be true or false")]
-    NotABoolean { found: String },
-    #[error(
-        "future_seconds is missing: say how many seconds ahead, from 0 to {FURTHEST}, e.g. {{\"future_seconds\": 30}}"
-    )]
-    Missing,
-    #[error("future_seconds is {found}, but must be a number of seconds from 0 to {FURTHEST}, e.g. 30")]
-    NotInRange { found: String },
-}
-
-impl Call {
-    /// `None` if there is no such tool.
-    pub(super) fn parse(tool: &str, mut arguments: JsonObject) -> Option<Result<Call, Mend>> {
-        let found = |value: &Value| printable(&value.to_string());
-        let (tool, known, call) = match tool {
-            TIME => {
-                let call = match arguments.shift_remove("include_stats") {
-                    None => Ok(Call::Time { stats: false }),
-                    Some(Value::Bool(stats)) => Ok(Call::Time { stats }),
-                    Some(other) => Err(Mend::NotABoolean { found: found(&other) }),
-                };
-                (TIME, "it may have include_stats", call)
-            }
-            STATUS => (STATUS, "call it with {}", Ok(Call::Status)),
-            FUTURE => {
-                let call = match arguments.shift_remove("future_seconds") {
-                    None => Err(Mend::Missing),
-                    Some(value) => match value.as_f64() {
-                        Some(seconds @ 0.0..=FURTHEST) => Ok(Call::Future(Span::from_secs_f64(seconds))),
-                        _ => Err(Mend::NotInRange { found: found(&value) }),
-                    },
-                };
-                (FUTURE, "it has future_seconds only", call)
-            }
-            _ => return None,
-        };
-        let unknown = arguments.keys().next();
-        Some(match unknown {
-            Some(name) => Err(Mend::Unknown { tool, name: printable(name), known }),
-            None => call,
-        })
-    }
-}
-
-/// Text of strangers as it may stand in an answer: printable ASCII without quotes, and no longer than a sentence, so
-/// that a server on the network cannot talk to the agent.
-pub(super) fn printable(text: &str) -> String {
-    let safe = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '`') || c == ' ' { c } else { '?' };
-    text.chars().take(120).map(safe).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn parse(tool: &str, arguments: Value) -> Result<Call, String> {
-        Call::parse(tool, object(arguments)).expect("the tool exists").map_err(|mend| mend.to_string())
-    }
-
-    #[test]
-    fn good_arguments_are_taken() {
-        assert_eq!(parse(TIME, json!({})), Ok(Call::Time { stats: false }));
-        assert_eq!(parse(TIME, json!({"include_stats": true})), Ok(Call::Time { stats: true }));
-        assert_eq!(parse(STATUS, json!({})), Ok(Call::Status));
-        assert_eq!(parse(FUTURE, json!({"future_seconds": 30})), Ok(Call::Future(Span::from_secs(30))));
-        assert_eq!(parse(FUTURE, json!({"future_seconds": 0.5})), Ok(Call::Future(Span::from_millis(500))));
-        assert_eq!(parse(FUTURE, json!({"future_seconds": 3600})), Ok(Call::Future(Span::from_secs(3600))));
-    }
-
-    #[test]
-    fn bad_arguments_are_named_with_their_mend() {
-        for bad in [json!(-1), json!(3600.5), json!("30"), json!(null), json!([30]), json!(1e300)] {
-            let mend = parse(FUTURE, json!({ "future_seconds": bad })).unwrap_err();
-            assert!(mend.contains("from 0 to 3600"), "{mend}");
-        }
-        assert!(parse(FUTURE, json!({})).unwrap_err().contains("future_seconds is missing"));
-        assert!(parse(TIME, json!({"timezone": "UTC"})).unwrap_err().contains("no argument \"timezone\""));
-        assert!(parse(STATUS, json!({"x": 1})).unwrap_err().contains("call it with {}"));
-        assert!(parse(TIME, json!({"include_stats": "yes"})).unwrap_err().contains("true or false"));
-        assert_eq!(Call::parse("get_tim", JsonObject::new()), None);
-    }
-
-    proptest! {
-        #[test]
-        fn what_strangers_say_cannot_break_out(text: String) {
-            let shown = printable(&text);
-            prop_assert!(shown.len() <= 120 && shown.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'"'));
-        }
     }
 }
