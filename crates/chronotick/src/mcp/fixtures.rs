@@ -344,7 +344,7 @@ impl ServerHandler for Fixtures {
         let mut list = self.0.list_resources(page, context).await?;
         list.resources.extend(
             ["test://static-text", "test://static-binary", "test://watched-resource"]
-                .map(|uri| Resource::new(uri, uri)),
+                .map(|uri| Resource::new(uri, uri).with_description("A fixture of the conformance suite.")),
         );
         Ok(list)
     }
@@ -388,12 +388,13 @@ impl ServerHandler for Fixtures {
         _: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         let needed = |name: &str| json!({"name": name, "required": true});
+        let about = "A fixture of the conformance suite.";
         let prompts = json!([
-            {"name": "test_simple_prompt"},
-            {"name": "test_prompt_with_arguments", "arguments": [needed("arg1"), needed("arg2")]},
-            {"name": "test_prompt_with_embedded_resource", "arguments": [needed("resourceUri")]},
-            {"name": "test_prompt_with_image"},
-            {"name": "test_input_required_result_prompt"},
+            {"name": "test_simple_prompt", "description": about},
+            {"name": "test_prompt_with_arguments", "description": about, "arguments": [needed("arg1"), needed("arg2")]},
+            {"name": "test_prompt_with_embedded_resource", "description": about, "arguments": [needed("resourceUri")]},
+            {"name": "test_prompt_with_image", "description": about},
+            {"name": "test_input_required_result_prompt", "description": about},
         ]);
         Ok(ListPromptsResult::with_all_items(of(prompts))
             .with_ttl_ms(0)

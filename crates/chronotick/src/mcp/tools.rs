@@ -12,9 +12,9 @@ pub(super) const FURTHEST: f64 = 3600.0;
 /// The level of an interval where none is asked for.
 pub(super) const USUAL_LEVEL: f64 = 0.9;
 
-/// A face without numbers, as an address that holds it.
-const CLOCK: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' \
-    stroke='%231b7f79' stroke-width='2'%3E%3Ccircle cx='12' cy='12' r='9'/%3E%3Cpath d='M12 6v6l4 3'/%3E%3C/svg%3E";
+/// A face without numbers, as an address that holds it (RFC 3986 has no place for a space).
+const CLOCK: &str = "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0,0,24,24'%20fill='none'%20\
+    stroke='teal'%3E%3Ccircle%20cx='12'%20cy='12'%20r='9'/%3E%3Cpath%20d='M12,6v6l4,3'/%3E%3C/svg%3E";
 
 macro_rules! names {
     ($($name:ident = $text:literal,)*) => {
