@@ -117,9 +117,9 @@ impl Name {
                 "Compare times",
                 "Which of two events came first, or that it cannot be told, and the time between them with its uncertainty.",
                 object(json!({
-                    "first": {"type": ["string", "number", "object"],
-                        "description": "\"now\", RFC 3339, seconds since 1970, or an answer of get_time (with its uncertainty)."},
-                    "second": {"type": ["string", "number", "object"], "description": "Likewise."},
+                    "first": {"anyOf": [{"type": "string"}, {"type": "object"}],
+                        "description": "\"now\", RFC 3339, or an answer of get_time (with its uncertainty)."},
+                    "second": {"anyOf": [{"type": "string"}, {"type": "object"}], "description": "Likewise."},
                 })),
                 schema_of::<compare::Compared>(),
             ),
@@ -127,7 +127,7 @@ impl Name {
                 "Wait until",
                 "Answers when corrected time has reached an instant, at the latest after 50 s, then with resume_at: call again.",
                 object(json!({
-                    "time": {"type": ["string", "number"], "description": "RFC 3339 with an offset, or seconds since 1970."},
+                    "time": {"type": "string", "description": "RFC 3339 with an offset, or Z."},
                     "certain": {"type": "boolean", "default": false,
                         "description": "Until the instant is certainly past, by the bound (commit-wait)."},
                     "max_seconds": {"type": "number", "minimum": 0, "maximum": wait::LONGEST, "default": wait::LONGEST},
@@ -137,8 +137,9 @@ impl Name {
             Name::Correct => (
                 "Correct a timestamp",
                 "What true time was when this machine's system clock read so and so (a log line, a file's date), with the interval then.",
-                object(json!({"timestamp": {"type": ["string", "number"],
-                    "description": "RFC 3339 with an offset, or seconds since 1970."}})),
+                object(
+                    json!({"timestamp": {"type": "string", "description": "RFC 3339 with an offset, or Z."}}),
+                ),
                 schema_of::<past::Corrected>(),
             ),
             Name::Explain => (
