@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let now = raw_now();
         for server in &mut servers {
-            if let Some(request) = server.association.poll(now, random_u64())
+            if let Some(request) = server.association.poll(now, random_u64)
                 && let Err(error) = server.socket.send(&request)
             {
                 eprintln!("{}: {error}", server.name);

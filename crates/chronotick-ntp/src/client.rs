@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use chronotick_core::{Exchange, Measurement, Rate, RawInstant, SourceId, Span};
 
+use crate::nts::{Answered, Session};
 use crate::schedule::Schedule;
 use crate::{Kiss, Mode, NtpTimestamp, Packet, ReferenceId, Rejected, precision};
 
@@ -57,6 +58,15 @@ pub struct Counters {
     pub rejected: BTreeMap<&'static str, u64>,
 }
 
+/// How replies are told from forgeries, beside the nonce.
+#[derive(Clone, Debug)]
+enum Protection {
+    /// By the nonce alone: whoever sees the requests can forge replies.
+    Nonce,
+    /// By NTS; the session is spent at times, and then nothing is sent.
+    Nts(Session),
+}
+
 /// Talking to one server.
 ///
 /// The caller reads everything that has arrived into [`receive`](Association::receive) before it lets time pass with
@@ -71,6 +81,7 @@ pub struct Association {
     /// The nonce answered last.
     answered: Option<NtpTimestamp>,
     denied: Option<ReferenceId>,
+    protection: Protection,
     reach: u8,
     server: Option<Packet>,
     counters: Counters,
@@ -89,6 +100,7 @@ impl Association {
             open: None,
             answered: None,
             denied: None,
+            protection: Protection::Nonce,
             reach: 0,
             server: None,
             counters: Counters::default(),
@@ -97,29 +109,55 @@ impl Association {
 
     /// Lets time pass up to `now` and gives the request to send, if one is due.
     ///
-    /// `nonce` is 64 random bits, new ones for each call: the server has to echo them.
-    pub fn poll(&mut self, now: RawInstant, nonce: u64) -> Option<[u8; Packet::LEN]> {
+    /// `random` gives 64 random bits at each call: the server has to echo some of them.
+    pub fn poll(&mut self, now: RawInstant, mut random: impl FnMut() -> u64) -> Option<Vec<u8>> {
         if self.next_event()? > now {
             return None;
         }
         if self.open.take().is_some() {
             self.counters.unanswered += 1;
-            self.schedule.unanswered(nonce);
+            self.schedule.unanswered(random());
             if self.schedule.due() > now {
                 return None;
             }
         }
-        let nonce = NtpTimestamp::from_bits(nonce);
+        let nonce = NtpTimestamp::from_bits(random());
+        let header = Packet::request(nonce);
+        let request = match &mut self.protection {
+            Protection::Nonce => header.to_bytes().to_vec(),
+            Protection::Nts(session) if session.is_spent() => return None,
+            Protection::Nts(session) => session.request(&header, random)?,
+        };
         self.open = Some(nonce);
         self.schedule.sent(now);
         self.reach <<= 1;
         self.counters.sent += 1;
-        Some(Packet::request(nonce).to_bytes())
+        Some(request)
+    }
+
+    /// From now on only what is authentic by NTS counts, with the keys and cookies of this session.
+    pub fn secure(&mut self, session: Session) {
+        self.open = None;
+        self.protection = Protection::Nts(session);
+    }
+
+    /// Whether replies are authenticated by NTS.
+    pub fn is_secured(&self) -> bool {
+        matches!(self.protection, Protection::Nts(_))
+    }
+
+    /// Whether nothing can be sent before keys are established anew and handed to [`secure`](Association::secure): the
+    /// cookies are used up, or the server does not know them any more.
+    pub fn needs_keys(&self) -> bool {
+        matches!(&self.protection, Protection::Nts(session) if self.open.is_none() && session.is_spent())
     }
 
     /// When [`poll`](Association::poll) has something to do: a request is due, or one has to be given up. `None` once
-    /// the server has refused service.
+    /// the server has refused service, and while it [needs keys](Association::needs_keys).
     pub fn next_event(&self) -> Option<RawInstant> {
+        if self.needs_keys() {
+            return None;
+        }
         match (self.denied, self.open) {
             (Some(_), _) => None,
             (None, Some(_)) => Some(self.schedule.expiry()),
@@ -197,6 +235,14 @@ impl Association {
         if self.open != Some(reply.origin) {
             let seen = self.answered == Some(reply.origin);
             return Err(if seen { Rejected::Duplicate } else { Rejected::NotAsked });
+        }
+        if let Protection::Nts(session) = &mut self.protection {
+            // Anybody who sees the request can answer it: the exchange goes on until the server does.
+            match session.judge(datagram, &reply) {
+                Answered::Authentic => {}
+                Answered::Refused => return Err(Rejected::Nak),
+                Answered::NotAuthentic => return Err(Rejected::NotAuthentic),
+            }
         }
         self.answered = self.open.take();
         self.server = Some(reply);
@@ -305,7 +351,7 @@ mod tests {
     /// Sends a request at 0 and judges the changed reply at 10 ms.
     fn judged(change: impl Fn(&mut Packet)) -> (Association, Result<Measurement, Rejected>) {
         let mut a = association();
-        let request = a.poll(raw(0), 0xabcdef).unwrap();
+        let request = a.poll(raw(0), || 0xabcdef).unwrap();
         let result = a.receive(&reply(&request, change), &exchange(raw(0), raw(10)));
         (a, result)
     }
@@ -354,11 +400,11 @@ mod tests {
     #[test]
     fn a_nonce_is_good_for_one_reply() {
         let mut a = association();
-        let request = a.poll(raw(0), 77).unwrap();
+        let request = a.poll(raw(0), || 77).unwrap();
         let datagram = reply(&request, |_| ());
         assert!(a.receive(&datagram, &exchange(raw(0), raw(10))).is_ok());
         assert_eq!(a.receive(&datagram, &exchange(raw(0), raw(11))), Err(Rejected::Duplicate));
-        a.poll(raw(2_000), 78).unwrap();
+        a.poll(raw(2_000), || 78).unwrap();
         assert_eq!(a.receive(&datagram, &exchange(raw(0), raw(2_010))), Err(Rejected::Duplicate));
         assert_eq!(a.counters().rejected["duplicate"], 2);
     }
@@ -366,14 +412,14 @@ mod tests {
     #[test]
     fn a_reply_after_the_deadline_is_too_late() {
         let mut a = association();
-        let request = a.poll(raw(0), 77).unwrap();
+        let request = a.poll(raw(0), || 77).unwrap();
         let late = a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(2_001)));
         assert!(matches!(late, Err(Rejected::Late { .. })), "{late:?}");
 
         let mut a = association();
-        let request = a.poll(raw(0), 77).unwrap();
+        let request = a.poll(raw(0), || 77).unwrap();
         assert_eq!(a.next_event(), Some(raw(2_000)));
-        assert_eq!(a.poll(raw(2_000), u64::MAX), None);
+        assert_eq!(a.poll(raw(2_000), || u64::MAX), None);
         assert_eq!((a.missed(), a.counters().unanswered), (1, 1));
         assert_eq!(a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(10))), Err(Rejected::NotAsked));
     }
@@ -384,7 +430,7 @@ mod tests {
         let (mut a, result) = judged(kiss);
         assert_eq!(result, Err(Rejected::Kiss(Kiss::Rate { interval: Span::from_secs(32) })));
         assert_eq!((a.next_event(), a.reach()), (Some(raw(32_000)), 0));
-        let request = a.poll(raw(32_000), 9).unwrap();
+        let request = a.poll(raw(32_000), || 9).unwrap();
         let again = a.receive(&reply(&request, kiss), &exchange(raw(32_000), raw(32_010)));
         assert_eq!(again, Err(Rejected::Kiss(Kiss::Rate { interval: Span::from_secs(64) })));
     }
@@ -395,7 +441,7 @@ mod tests {
             let (mut a, result) = judged(|p| (p.stratum, p.reference_id) = (0, ReferenceId(code)));
             assert_eq!(result, Err(Rejected::Kiss(Kiss::Denied(ReferenceId(code)))));
             assert_eq!((a.next_event(), a.denied()), (None, Some(ReferenceId(code))));
-            assert_eq!(a.poll(raw(1_000_000), 5), None);
+            assert_eq!(a.poll(raw(1_000_000), || 5), None);
         }
         let (a, result) = judged(|p| (p.stratum, p.reference_id) = (0, ReferenceId(*b"INIT")));
         assert_eq!(result, Err(Rejected::Kiss(Kiss::Other(ReferenceId(*b"INIT")))));
@@ -418,7 +464,7 @@ mod tests {
     #[test]
     fn a_restart_forgets_the_open_exchange() {
         let mut a = association();
-        let request = a.poll(raw(0), 5).unwrap();
+        let request = a.poll(raw(0), || 5).unwrap();
         // The raw clock may even have gone back.
         a.restart(raw(-1_000));
         assert_eq!(a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(10))), Err(Rejected::NotAsked));
@@ -430,7 +476,7 @@ mod tests {
         // 2036-02-07T06:28:16Z less a millisecond: T2 in era 0, T3 in era 1.
         let end = Timestamp::from_nanos(2_085_978_496_000_000_000 - 1_000_000);
         let mut a = association();
-        let request = a.poll(raw(0), 7).unwrap();
+        let request = a.poll(raw(0), || 7).unwrap();
         let datagram = good().answer(&request, end).unwrap().leaving_at(end + Span::from_millis(2));
         let exchange = Exchange { about: end + Span::from_secs(3600), ..exchange(raw(0), raw(10)) };
         let m = a.receive(&datagram, &exchange).unwrap();
@@ -465,7 +511,7 @@ mod tests {
         ) {
             prop_assume!(guess != nonce);
             let mut a = association();
-            a.poll(raw(0), nonce).unwrap();
+            a.poll(raw(0), || nonce).unwrap();
             let mut datagram = datagram;
             datagram[24..32].copy_from_slice(&guess.to_be_bytes());
             let before = a.next_event();
@@ -480,10 +526,9 @@ mod tests {
         ) {
             let mut a = association();
             let mut now = raw(0);
-            let mut last: Option<(RawInstant, [u8; 48])> = None;
-            let mut nonce = 1;
-            for step in steps {
-                let (departed, request) = last.unwrap_or((now, Packet::request(NtpTimestamp::ZERO).to_bytes()));
+            let mut last: Option<(RawInstant, Vec<u8>)> = None;
+            for (nonce, step) in (1..).step_by(2).zip(steps) {
+                let (departed, request) = last.clone().unwrap_or((now, Packet::request(NtpTimestamp::ZERO).to_bytes().to_vec()));
                 let exchange = exchange(departed, now);
                 match step {
                     Step::Wait(millis) => now = now + Span::from_millis(i64::from(millis)),
@@ -503,10 +548,9 @@ mod tests {
                         last = None;
                     }
                 }
-                nonce += 1;
-                if let Some(request) = a.poll(now, nonce) {
+                if let Some(request) = a.poll(now, || nonce) {
                     prop_assert!(last.is_none_or(|(sent, _)| now - sent >= Settings::default().burst_interval));
-                    prop_assert!(a.poll(now, nonce + 1).is_none());
+                    prop_assert!(a.poll(now, || nonce + 1).is_none());
                     last = Some((now, request));
                 }
                 prop_assert!(a.counters().accepted + a.counters().unanswered <= a.counters().sent);

@@ -6,6 +6,8 @@
 //! * [`Responder`]: the server's side, one reply for one request; [`Service`]: who may ask it ([`Access`]) and how
 //!   often ([`Rate`]).
 //!
+//! * [`nts`]: both sides of Network Time Security.
+//!
 //! A client's life, with a server that stands beside it:
 //!
 //! ```
@@ -16,7 +18,7 @@
 //! let start = RawInstant::from_nanos(0);
 //! let mut association = Association::new(SourceId(0), Settings::default(), start);
 //!
-//! let request = association.poll(start, 0x5eed).expect("the first request is due at once");
+//! let request = association.poll(start, || 0x5eed).expect("the first request is due at once");
 //! let server = Responder { leap: Some(Leap::None), stratum: 1, ..Responder::default() };
 //! let reply = server.answer(&request, utc).expect("a client's request").leaving_at(utc);
 //!
@@ -38,7 +40,9 @@
 
 mod access;
 mod client;
+mod extension;
 mod limit;
+pub mod nts;
 mod packet;
 mod rejection;
 mod schedule;
@@ -52,5 +56,5 @@ pub use limit::{Limiter, Pace, Rate};
 pub use packet::{Mode, Packet, ReferenceId};
 pub use rejection::{Kiss, Rejected};
 pub use server::{Reply, Responder};
-pub use service::{Ignored, Service};
+pub use service::{Draft, Ignored, Service};
 pub use timestamp::{NtpShort, NtpTimestamp, precision};

@@ -35,6 +35,12 @@ pub enum Rejected {
         /// What was granted.
         deadline: Span,
     },
+    /// It carries no proof that the server sent it, where that is required: a forgery, or it was changed on its way.
+    #[error("it does not prove that the server sent it: it is forged, or was changed on its way")]
+    NotAuthentic,
+    /// The server says that it does not know the cookie (RFC 8915 §5.7).
+    #[error("the server does not know our cookie any more (NTS NAK): keys are established anew")]
+    Nak,
     /// A kiss of death (RFC 5905 §7.4).
     #[error(transparent)]
     Kiss(#[from] Kiss),
@@ -85,6 +91,8 @@ impl Rejected {
             Rejected::NotAsked => "not_asked",
             Rejected::Duplicate => "duplicate",
             Rejected::Late { .. } => "late",
+            Rejected::NotAuthentic => "not_authentic",
+            Rejected::Nak => "nak",
             Rejected::Kiss(_) => "kiss",
             Rejected::Unsynchronised => "unsynchronised",
             Rejected::Stratum(_) => "stratum",

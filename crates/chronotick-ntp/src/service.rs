@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
-use chronotick_core::{RawInstant, Timestamp};
+use chronotick_core::{RawInstant, Span, Timestamp};
 
 use crate::limit::{Limiter, Pace, Rate};
+use crate::nts::{Asked, CookieJar, Refusal, nak};
 use crate::{Access, Mode, Packet, Permission, ReferenceId, Reply, Responder};
 
 /// Why a datagram gets no answer.
@@ -37,6 +38,54 @@ impl Ignored {
     }
 }
 
+/// A reply that lacks only the time at which it leaves, and the proof of who sent it.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    reply: Reply,
+    proof: Proof,
+}
+
+#[derive(Clone, Debug)]
+enum Proof {
+    /// None: the request had none either.
+    None,
+    /// An authenticator, and as many cookies as were asked for.
+    Nts(Asked),
+    /// The kiss that says that a cookie is not known, with the identifier of its request.
+    Nak { request: Packet, unique: Vec<u8> },
+}
+
+impl Draft {
+    /// Seals it for a departure at `transmit` and gives the datagram: read the clock last, send at once. `jar` is the one
+    /// that the request was received with.
+    pub fn leaving_at(
+        self,
+        transmit: Timestamp,
+        jar: Option<&CookieJar>,
+        random: impl FnMut() -> u64,
+    ) -> Vec<u8> {
+        let header = self.reply.leaving_at(transmit);
+        match (self.proof, jar, Packet::parse(&header)) {
+            (Proof::Nts(asked), Some(jar), Some(header)) => jar.reply(&header, &asked, random),
+            (Proof::Nak { request, unique }, ..) => nak(&request, &unique),
+            _ => header.to_vec(),
+        }
+    }
+
+    /// What it is, for counting.
+    fn label(&self) -> &'static str {
+        let code = self.reply.kiss().map(|code| code.0);
+        match (&self.proof, code.as_ref()) {
+            (Proof::Nak { .. }, _) => "nts_nak",
+            (_, Some(b"RATE")) => "kiss_rate",
+            (_, Some(b"DENY")) => "kiss_deny",
+            (_, Some(_)) => "kiss_rstr",
+            (Proof::Nts(_), None) => "answered_nts",
+            (Proof::None, None) => "answered",
+        }
+    }
+}
+
 /// A server: its policy and what it remembers of its clients.
 #[derive(Debug)]
 pub struct Service<S> {
@@ -50,7 +99,7 @@ pub struct Service<S> {
 impl<S: BuildHasher + Clone> Service<S> {
     /// A service for whom `access` names, at `rate`, that remembers so many `clients`.
     pub fn new(access: Access, rate: Rate, clients: usize, hasher: S) -> Service<S> {
-        let seldom = Rate { interval: chronotick_core::Span::from_secs(16), burst: 1 };
+        let seldom = Rate { interval: Span::from_secs(16), burst: 1 };
         Service {
             access,
             requests: Limiter::new(rate, clients, hasher.clone()),
@@ -59,8 +108,8 @@ impl<S: BuildHasher + Clone> Service<S> {
         }
     }
 
-    /// Answers a datagram that came from `client` at `received`; `clock` is what the server says of its clock, if it
-    /// may say anything.
+    /// Answers a datagram that came from `client` at `received`. `clock` is what the server says of its clock, if it may
+    /// say anything; `jar` opens the cookies of NTS, where it is served.
     ///
     /// # Errors
     /// Why it gets no answer.
@@ -68,23 +117,17 @@ impl<S: BuildHasher + Clone> Service<S> {
         &mut self,
         datagram: &[u8],
         client: IpAddr,
-        (now, received): (RawInstant, Timestamp),
+        received: (RawInstant, Timestamp),
         clock: Option<&Responder>,
-    ) -> Result<Reply, Ignored> {
-        let judged = self.judge(datagram, client, now, received, clock);
-        let label = match &judged {
-            Ok(reply) => reply.kiss().map_or("answered", |code| match &code.0 {
-                b"RATE" => "kiss_rate",
-                b"DENY" => "kiss_deny",
-                _ => "kiss_rstr",
-            }),
-            Err(reason) => reason.label(),
-        };
+        jar: Option<&CookieJar>,
+    ) -> Result<Draft, Ignored> {
+        let judged = self.judge(datagram, client, received, clock, jar);
+        let label = judged.as_ref().map_or_else(|reason| reason.label(), Draft::label);
         *self.counters.entry(label).or_default() += 1;
         judged
     }
 
-    /// What became of all datagrams so far, by [`Ignored::label`], `answered` and `kiss_…`.
+    /// What became of all datagrams so far, by [`Ignored::label`], `answered`, `answered_nts`, `nts_nak` and `kiss_…`.
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.counters
     }
@@ -93,15 +136,16 @@ impl<S: BuildHasher + Clone> Service<S> {
         &mut self,
         datagram: &[u8],
         client: IpAddr,
-        now: RawInstant,
-        received: Timestamp,
+        (now, received): (RawInstant, Timestamp),
         clock: Option<&Responder>,
-    ) -> Result<Reply, Ignored> {
+        jar: Option<&CookieJar>,
+    ) -> Result<Draft, Ignored> {
         let request = Packet::parse(datagram).ok_or(Ignored::NotARequest)?;
         if request.mode != Mode::Client || !(1..=4).contains(&request.version) {
             return Err(Ignored::NotARequest);
         }
-        let kiss = |code| Ok(Reply::kiss_of_death(&request, ReferenceId(code)));
+        let kiss = |code| Reply::kiss_of_death(&request, ReferenceId(code));
+        let plain = |reply| Ok(Draft { reply, proof: Proof::None });
         let code = match self.access.of(client) {
             Permission::Allowed => None,
             Permission::Restricted => Some(*b"RSTR"),
@@ -109,16 +153,25 @@ impl<S: BuildHasher + Clone> Service<S> {
         };
         if let Some(code) = code {
             return match self.refusals.take(client, now) {
-                Pace::Fine => kiss(code),
+                Pace::Fine => plain(kiss(code)),
                 _ => Err(Ignored::Refused),
             };
         }
         match self.requests.take(client, now) {
             Pace::Fine => {}
-            Pace::Told => return kiss(*b"RATE"),
+            Pace::Told => return plain(kiss(*b"RATE")),
             Pace::Dropped => return Err(Ignored::TooOften),
         }
-        clock.and_then(|clock| clock.answer(datagram, received)).ok_or(Ignored::NoTime)
+        let proof = match jar.and_then(|jar| jar.read(datagram)) {
+            None => Proof::None,
+            Some(Ok(asked)) => Proof::Nts(asked),
+            Some(Err(Refusal::Broken)) => return Err(Ignored::NotARequest),
+            Some(Err(Refusal::Cookie { unique })) => {
+                return Ok(Draft { reply: kiss(*b"NTSN"), proof: Proof::Nak { request, unique } });
+            }
+        };
+        let reply = clock.and_then(|clock| clock.answer(datagram, received)).ok_or(Ignored::NoTime)?;
+        Ok(Draft { reply, proof })
     }
 }
 
@@ -126,7 +179,7 @@ impl<S: BuildHasher + Clone> Service<S> {
 mod tests {
     use super::*;
     use crate::NtpTimestamp;
-    use chronotick_core::{Leap, Span};
+    use chronotick_core::Leap;
     use std::hash::{BuildHasherDefault, DefaultHasher};
 
     type Plain = BuildHasherDefault<DefaultHasher>;
@@ -141,8 +194,8 @@ mod tests {
     fn ask(service: &mut Service<Plain>, client: &str, clock: Option<&Responder>) -> Result<Packet, Ignored> {
         let request = Packet::request(NtpTimestamp::from_bits(0xfeed)).to_bytes();
         let at = (RawInstant::from_nanos(5), UTC);
-        let reply = service.receive(&request, client.parse().unwrap(), at, clock)?;
-        Ok(Packet::parse(&reply.leaving_at(UTC)).unwrap())
+        let draft = service.receive(&request, client.parse().unwrap(), at, clock, None)?;
+        Ok(Packet::parse(&draft.leaving_at(UTC, None, || 0)).unwrap())
     }
 
     const CLOCK: Responder = Responder {

@@ -26,7 +26,7 @@ fn answers(server: SocketAddr, count: usize) -> (Association, Vec<Result<Measure
     let (mut results, mut buffer) = (vec![], [0; 512]);
     while results.len() < count {
         assert!(association.counters().sent < 1_000, "chronyd does not answer");
-        if let Some(request) = association.poll(raw_now(), random_u64()) {
+        if let Some(request) = association.poll(raw_now(), random_u64) {
             // Until it listens, the kernel reports that nobody does.
             let _ = socket.send(&request);
         }

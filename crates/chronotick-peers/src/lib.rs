@@ -3,9 +3,12 @@
 
 #![forbid(unsafe_code)]
 
+mod certificate;
 pub mod http;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+pub use certificate::Certificates;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,6 +21,15 @@ use tempfile::TempDir;
 /// If loopback has no free port.
 pub fn free_address() -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    socket.local_addr().expect("a bound socket has an address")
+}
+
+/// The same for TCP.
+///
+/// # Panics
+/// If loopback has no free port.
+pub fn free_tcp_address() -> SocketAddr {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     socket.local_addr().expect("a bound socket has an address")
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong, or worth knowing, about a configuration: the setting, where it was written, and the mend.
 
-use super::server::InvalidServer;
+use super::time_server::InvalidTimeServer;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -175,7 +175,7 @@ pub enum Problem {
         text: String,
         /// What is wrong with it.
         #[source]
-        why: InvalidServer,
+        why: InvalidTimeServer,
     },
     /// An entry of a list cannot be understood.
     #[error("has {text:?}: {why}")]
@@ -197,6 +197,14 @@ pub enum Problem {
     /// Reference clocks that do not go together.
     #[error("{0}")]
     Clocks(String),
+    /// NTS is served with NTP or not at all.
+    #[error(
+        "is true while serve.ntp.enabled is false; NTS proves who sent the replies of that, so enable both"
+    )]
+    NtsWithoutNtp,
+    /// NTS needs a certificate.
+    #[error("needs serve.nts.certificate_file and serve.nts.private_key_file; write both")]
+    NoCertificate,
     /// A server would count twice in the vote of the sources.
     #[error("has {server} twice; it would count twice among the sources, keep one")]
     RepeatedServer {

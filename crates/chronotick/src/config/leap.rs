@@ -4,7 +4,7 @@
 //! mixes the groups has a majority that is wrong or none at all. Google and Amazon smear alike, over the 24 hours
 //! from noon to noon around the leap second; Facebook over the hours after it.
 
-use super::ServerAddress;
+use super::TimeServer;
 
 /// How a server passes on a leap second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Leap {
         (Leap::Afterwards, "smeared over the hours after"),
     ];
 
-    fn of(server: &ServerAddress) -> Leap {
+    fn of(server: &TimeServer) -> Leap {
         match server.host() {
             "time.google.com"
             | "time1.google.com"
@@ -46,7 +46,7 @@ impl Leap {
 }
 
 /// The groups of a list that mixes them, each with its servers; `None` if the list is of one kind.
-pub(super) fn mixture(servers: &[ServerAddress]) -> Option<String> {
+pub(super) fn mixture(servers: &[TimeServer]) -> Option<String> {
     let groups: Vec<String> = Leap::ALL
         .iter()
         .filter_map(|(leap, words)| {

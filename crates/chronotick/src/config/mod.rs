@@ -28,6 +28,7 @@ mod serve;
 mod server;
 mod settings;
 mod template;
+mod time_server;
 mod yaml;
 
 pub use finding::{Finding, Invalid, Origin, Problem};
@@ -38,9 +39,10 @@ pub use preset::Preset;
 pub(crate) use read::in_words;
 pub use record::History;
 pub use refclock::{InvalidClock, Kind, ReferenceClock};
-pub use serve::{Listen, Serve, ServeNtp};
+pub use serve::{Listen, Serve, ServeNtp, ServeNts};
 pub use server::{InvalidServer, ServerAddress};
 pub use template::default_file;
+pub use time_server::{InvalidTimeServer, Security, TimeServer};
 
 use chronotick_clock::Span;
 use read::Word;
@@ -91,7 +93,11 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ntp {
     /// No two are equal; at least one, unless there is a reference clock.
-    pub servers: Vec<ServerAddress>,
+    pub servers: Vec<TimeServer>,
+    /// The certificates that NTS trusts, instead of the system's.
+    pub nts_ca_file: Option<PathBuf>,
+    /// The file of symmetric keys.
+    pub keys_file: Option<PathBuf>,
     /// How long an answer may take.
     pub timeout: Span,
     /// The half-width of the bound up to which time is called synced.
@@ -270,6 +276,8 @@ impl Default for Config {
             preset: Preset::Embedded,
             ntp: Ntp {
                 servers: servers.map(|name| name.parse().expect("a default is valid")).to_vec(),
+                nts_ca_file: None,
+                keys_file: None,
                 timeout: Span::from_secs(2),
                 max_acceptable_uncertainty: Span::from_millis(100),
                 path_asymmetry_permille: 10,

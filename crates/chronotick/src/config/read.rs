@@ -2,8 +2,9 @@
 //! mistakes that people make in it; and how the same value is shown.
 
 use super::finding::{Fault, Problem};
+use super::time_server::with_relays;
 use super::yaml::{Content, Node};
-use super::{Family, InvalidClock, ModelName, ReferenceClock, ServerAddress};
+use super::{Family, InvalidClock, ModelName, ReferenceClock, TimeServer};
 use chronotick_clock::Span;
 use serde_json::Value;
 use std::ops::RangeInclusive;
@@ -243,23 +244,31 @@ fn items<'a>(node: &'a Node, of: &'static str, wanted: &'static str) -> Result<V
 }
 
 /// A list of servers, or the same separated by commas; every bad one is reported.
-pub(super) fn servers(node: &Node) -> Result<Vec<ServerAddress>, Vec<Fault>> {
-    let written = items(node, "host or host:port, without a space", "a list of servers")?;
-    let (mut servers, mut faults) = (Vec::<ServerAddress>::new(), Vec::new());
-    for (line, text) in written {
-        let server = text.and_then(|text| {
-            let invalid = |why| Problem::InvalidServer { text: excerpt(text), why };
-            text.parse::<ServerAddress>().map_err(invalid)
-        });
-        match server {
-            Ok(server) if servers.contains(&server) => {
-                faults.push(Fault { line, problem: Problem::RepeatedServer { server: server.to_string() } });
+pub(super) fn servers(node: &Node) -> Result<Vec<TimeServer>, Vec<Fault>> {
+    let written: Vec<Node> = match &node.content {
+        Content::List(items) => items.clone(),
+        Content::Null => Vec::new(),
+        Content::Scalar(text) => {
+            let part =
+                |part: &str| Node { line: node.line, content: Content::Scalar(part.trim().to_owned()) };
+            text.split(',').map(part).collect()
+        }
+        Content::Map(_) => {
+            return Err(vec![Fault { line: node.line, problem: wrong_kind(node, "a list of servers") }]);
+        }
+    };
+    let (mut servers, mut faults) = (Vec::<TimeServer>::new(), Vec::new());
+    for item in written {
+        match TimeServer::read(&item) {
+            Ok(server) if servers.iter().any(|other| other.address == server.address) => {
+                let problem = Problem::RepeatedServer { server: server.to_string() };
+                faults.push(Fault { line: item.line, problem });
             }
             Ok(server) => servers.push(server),
-            Err(problem) => faults.push(Fault { line, problem }),
+            Err(problem) => faults.push(Fault { line: item.line, problem }),
         }
     }
-    if faults.is_empty() { Ok(servers) } else { Err(faults) }
+    if faults.is_empty() { Ok(with_relays(servers)) } else { Err(faults) }
 }
 
 /// Reference clocks, one line each: a list, or the same separated by commas; every bad one is reported.
@@ -334,9 +343,9 @@ impl Shown for Vec<String> {
         self.clone().into()
     }
 }
-impl Shown for Vec<ServerAddress> {
+impl Shown for Vec<TimeServer> {
     fn shown(&self) -> Value {
-        self.iter().map(ToString::to_string).collect()
+        self.iter().map(TimeServer::written).collect()
     }
 }
 impl Shown for Vec<ReferenceClock> {

@@ -1,12 +1,13 @@
-//! What is served to others: NTP for the network (`serve.ntp`).
+//! What is served to others: NTP for the network (`serve.ntp`), with NTS (`serve.nts`).
 
 use super::finding::Problem;
-use super::read::{Shown, count, list, seconds, switch};
+use super::read::{Shown, count, file, list, seconds, switch};
 use super::settings::{Setting, setting};
 use chronotick_clock::Span;
 use chronotick_ntp::Network;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// What is served to others (`serve`).
@@ -14,6 +15,43 @@ use std::str::FromStr;
 pub struct Serve {
     /// NTP for the network.
     pub ntp: ServeNtp,
+    /// NTS for those who want proof.
+    pub nts: ServeNts,
+}
+
+/// The key establishment of NTS (`serve.nts`), for the NTP of `serve.ntp` and whom that allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeNts {
+    /// Whether keys are established.
+    pub enabled: bool,
+    /// Addresses and TCP ports; at least one if it is enabled.
+    pub listen: Vec<Listen>,
+    /// The file of the certificate and its chain.
+    pub certificate: Option<PathBuf>,
+    /// The file of its key.
+    pub private_key: Option<PathBuf>,
+    /// How long cookies are sealed with one key; the two before it are still opened.
+    pub key_rotation: Span,
+}
+
+impl ServeNts {
+    /// The files of the certificate and its key, if both are named.
+    pub fn identity(&self) -> Option<(&Path, &Path)> {
+        self.certificate.as_deref().zip(self.private_key.as_deref())
+    }
+}
+
+impl Default for ServeNts {
+    fn default() -> ServeNts {
+        let any = |ip| Listen(SocketAddr::new(ip, chronotick_ntp::nts::ke::PORT));
+        ServeNts {
+            enabled: false,
+            listen: vec![any(Ipv4Addr::UNSPECIFIED.into()), any(Ipv6Addr::UNSPECIFIED.into())],
+            certificate: None,
+            private_key: None,
+            key_rotation: Span::from_secs(86_400),
+        }
+    }
 }
 
 /// NTP for the network (`serve.ntp`).
@@ -81,7 +119,7 @@ impl Shown for Vec<Network> {
     }
 }
 
-pub(super) static SETTINGS: [Setting; 7] = [
+pub(super) static SETTINGS: [Setting; 12] = [
     setting!("serve.ntp.enabled", None, serve.ntp.enabled, switch, "Whether NTP is served to the network."),
     setting!(
         "serve.ntp.listen",
@@ -125,9 +163,50 @@ pub(super) static SETTINGS: [Setting; 7] = [
         |node| count(node, 1..=1024),
         "How many requests of one client may come at once."
     ),
+    setting!(
+        "serve.nts.enabled",
+        None,
+        serve.nts.enabled,
+        switch,
+        "Whether serve.ntp has NTS (RFC 8915) too."
+    ),
+    setting!(
+        "serve.nts.listen",
+        None,
+        serve.nts.listen,
+        list,
+        "Addresses and TCP ports of the key establishment."
+    ),
+    setting!(
+        "serve.nts.certificate_file",
+        None,
+        serve.nts.certificate,
+        file,
+        "The file of the certificate and its chain (PEM); one that is replaced is taken without a restart."
+    ),
+    setting!("serve.nts.private_key_file", None, serve.nts.private_key, file, "The file of its key (PEM)."),
+    setting!(
+        "serve.nts.key_rotation",
+        None,
+        serve.nts.key_rotation,
+        |node| seconds(node, Span::from_secs(1)..=Span::from_secs(30 * 86_400)),
+        "The key of cookies changes every so many seconds; the two before it still open them."
+    ),
 ];
 
 /// What can be said only of several of these settings together.
 pub(super) fn contradiction(serve: &Serve) -> Option<(&'static str, Problem)> {
-    (serve.ntp.enabled && serve.ntp.listen.is_empty()).then_some(("serve.ntp.listen", Problem::NoListener))
+    let Serve { ntp, nts } = serve;
+    if ntp.enabled && ntp.listen.is_empty() {
+        return Some(("serve.ntp.listen", Problem::NoListener));
+    }
+    if !nts.enabled {
+        return None;
+    }
+    match (ntp.enabled, nts.listen.is_empty(), nts.identity()) {
+        (false, ..) => Some(("serve.nts.enabled", Problem::NtsWithoutNtp)),
+        (_, true, _) => Some(("serve.nts.listen", Problem::NoListener)),
+        (.., None) => Some(("serve.nts.enabled", Problem::NoCertificate)),
+        _ => None,
+    }
 }

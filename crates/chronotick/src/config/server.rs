@@ -27,6 +27,10 @@ impl ServerAddress {
     pub fn host(&self) -> &str {
         &self.host
     }
+    /// The same host at another port, which is not 0.
+    pub(super) fn with_port(&self, port: u16) -> ServerAddress {
+        ServerAddress { host: self.host.clone(), port }
+    }
     /// The UDP port; never 0.
     pub fn port(&self) -> u16 {
         self.port

@@ -136,7 +136,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);
 static LONG_TERM: [Setting; 6] = model_settings!("long_term", long_term);
 
-static BEFORE_MODELS: [Setting; 9] = [
+static BEFORE_MODELS: [Setting; 11] = [
     setting!(
         PRESET_KEY,
         PRESET,
@@ -146,7 +146,7 @@ static BEFORE_MODELS: [Setting; 9] = [
     ),
     Setting {
         key: "clock_measurement.ntp.servers",
-        doc: "The time sources: host, host:port, or \"[IPv6]:port\". Four or more can outvote a liar.",
+        doc: "The time sources: host, host:port, or \"[IPv6]:port\", each with options: nts, ntsport PORT, fallback, key NUMBER, xleave. Four or more can outvote a liar.",
         outside: SERVERS,
         set: |config, node| {
             config.ntp.servers = servers(node)?;
@@ -154,6 +154,20 @@ static BEFORE_MODELS: [Setting; 9] = [
         },
         get: |config| config.ntp.servers.shown(),
     },
+    setting!(
+        "clock_measurement.ntp.nts_ca_file",
+        None,
+        ntp.nts_ca_file,
+        file,
+        "The certificates (PEM) that NTS trusts, instead of the system's."
+    ),
+    setting!(
+        "clock_measurement.ntp.keys_file",
+        None,
+        ntp.keys_file,
+        file,
+        "The file of symmetric keys, in chrony's format: NUMBER TYPE KEY."
+    ),
     setting!(
         "clock_measurement.ntp.timeout_seconds",
         None,

@@ -26,6 +26,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("mcp", "The door for agents (docs/mcp.md)."),
     ("inference", "What the models may take of the machine."),
     ("serve.ntp", "NTP for other machines, with the bound as root distance."),
+    ("serve.nts", "Network Time Security: for other machines that want proof."),
 ];
 
 /// The text of a configuration file with every setting at its default; loads without a warning.

@@ -1,6 +1,7 @@
 //! One server address in use: its socket, its association, its place in the engine.
 
 use super::Machine;
+use super::names::Endpoint;
 use chronotick_core::{Exchange, Measurement, RawInstant, SourceId};
 use chronotick_ntp::{Association, Rejected, Settings};
 use chronotick_os::{TimestampedSocket, random_u64};
@@ -26,19 +27,23 @@ impl Link {
     /// As [`TimestampedSocket::connect`].
     pub(super) fn open(
         name: usize,
-        address: SocketAddr,
+        endpoint: Endpoint,
         source: SourceId,
         settings: Settings,
         now: RawInstant,
     ) -> io::Result<Link> {
+        let Endpoint { address, session } = endpoint;
         let socket = TimestampedSocket::connect(address)?;
-        let association = Association::new(source, settings, now);
+        let mut association = Association::new(source, settings, now);
+        if let Some(session) = session {
+            association.secure(session);
+        }
         Ok(Link { name, address, source, association, socket, trouble: None, useless_since: None })
     }
 
     /// Sends the request that is due, if one is. Gives whether one was sent.
     pub(super) fn poll(&mut self, now: RawInstant) -> bool {
-        let Some(request) = self.association.poll(now, random_u64()) else { return false };
+        let Some(request) = self.association.poll(now, random_u64) else { return false };
         if let Err(e) = self.socket.send(&request) {
             self.trouble = Some(format!("sending failed: {e}"));
         }

@@ -4,6 +4,7 @@
 mod conditions;
 #[cfg(feature = "models")]
 mod history;
+mod keying;
 mod link;
 #[cfg(feature = "models")]
 mod models;
@@ -182,6 +183,7 @@ impl Daemon {
             engine.restore(&saved);
         }
         let references = reference::start_all(&config.reference_clocks, &mut engine, now, &wake);
+        let keying = keying::Keying::new(config.ntp.nts_ca_file.clone());
         // This machine's temperature says nothing of a simulated clock.
         let sensing = config.covariates && config.fusion.enabled && !machine.is_simulated();
         Daemon {
@@ -200,7 +202,7 @@ impl Daemon {
             #[cfg(feature = "models")]
             models: models::Models::start(config, now, wake.clone()),
             conditions: sensing.then(conditions::Sensors::start).flatten(),
-            names: Names::new(&config.ntp.servers, now, Arc::new(names::system), wake),
+            names: Names::new(&config.ntp.servers, now, names::system(keying), wake),
             watch: Watch::new(),
             outlets,
             stop,
@@ -411,17 +413,19 @@ impl Daemon {
 
     /// Looks names up that lack addresses, and opens links to what was found.
     fn fill_names(&mut self, now: RawInstant) {
-        while let Some(found) = self.names.finished() {
+        while let Some(mut found) = self.names.finished() {
             let index = found.name;
+            self.take_keys(&mut found);
             let in_use = |a: &std::net::SocketAddr| self.links.iter().any(|link| link.address == *a);
             let wanted = self.lacking(index);
-            for address in self.names.fresh(found, wanted, &in_use, now) {
+            for endpoint in self.names.fresh(found, wanted, &in_use, now) {
+                let address = endpoint.address;
                 let source = self.engine.add_source(address.to_string());
                 if let Some(floor) = self.memory.floor(&address) {
                     self.engine.expect_floor(source, floor, now);
                 }
                 let settings = self.settings_for(self.names.names[index].server.host());
-                match Link::open(index, address, source, settings, now) {
+                match Link::open(index, endpoint, source, settings, now) {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
                         self.engine.remove_source(source);
@@ -444,6 +448,25 @@ impl Daemon {
         }
     }
 
+    /// Hands newly established keys to the links that wait for them. One that waits for keys of a server that is not at
+    /// its address any more makes room for another.
+    fn take_keys(&mut self, found: &mut names::Found) {
+        let name = found.name;
+        for link in self.links.iter_mut().filter(|link| link.name == name) {
+            if link.association.needs_keys()
+                && let Some(session) = found.take_session(link.address)
+            {
+                link.association.secure(session);
+            }
+        }
+        let stranded = |link: &mut Link| link.name == name && link.association.needs_keys();
+        if found.is_ok() {
+            for link in self.links.extract_if(.., stranded) {
+                self.engine.remove_source(link.source);
+            }
+        }
+    }
+
     /// NIST refuses service to whoever asks one of its servers more often than every 4 s (its terms of use for
     /// `time.nist.gov`).
     fn settings_for(&self, host: &str) -> chronotick_ntp::Settings {
@@ -458,7 +481,8 @@ impl Daemon {
     }
 
     fn lacking(&self, name: usize) -> usize {
-        let used = self.links.iter().filter(|link| link.name == name).count();
+        let used = |link: &&Link| link.name == name && !link.association.needs_keys();
+        let used = self.links.iter().filter(used).count();
         self.names.names[name].members().saturating_sub(used)
     }
 

@@ -1,25 +1,56 @@
 //! From configured names to addresses: each name is looked up on a thread of its own, because the system's resolver
 //! blocks, again with growing pauses while it fails, and anew when a member of a pool has turned out to be bad.
 
-use crate::config::ServerAddress;
+use super::keying::Keying;
+use crate::config::{Security, TimeServer};
 use chronotick_core::{RawInstant, Span};
+use chronotick_ntp::nts::Session;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// Asks the system for the addresses of a name.
-pub(super) type Resolve = dyn Fn(&str, u16) -> Result<Vec<SocketAddr>, String> + Send + Sync;
+/// Finds the addresses of a server, and keys for it where it has NTS.
+pub(super) type Resolve = dyn Fn(&TimeServer) -> Result<Vec<Endpoint>, String> + Send + Sync;
 
-/// The system's own resolver.
-pub(super) fn system(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+/// An address at which a server answers, and what it takes to be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    pub(super) session: Option<Session>,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Endpoint {
+        Endpoint { address, session: None }
+    }
+}
+
+/// The system's own resolver, and the key establishment of NTS.
+pub(super) fn system(keying: Keying) -> Arc<Resolve> {
+    Arc::new(move |server| match server.security {
+        Security::Nts { port, fallback } => keying.establish(server, port).or_else(|why| {
+            if !fallback {
+                return Err(why);
+            }
+            log::warn!("{server}: {why}; it is asked without NTS, as configured");
+            addresses(server.host(), server.port())
+                .map(|found| found.into_iter().map(Endpoint::from).collect())
+        }),
+        _ => addresses(server.host(), server.port())
+            .map(|found| found.into_iter().map(Endpoint::from).collect()),
+    })
+}
+
+/// The addresses of a name, by the system's resolver.
+pub(super) fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     (host, port).to_socket_addrs().map(Iterator::collect).map_err(|e| e.to_string())
 }
 
 /// One configured name and how its look-ups went.
 #[derive(Debug)]
 pub(super) struct Name {
-    pub(super) server: ServerAddress,
+    pub(super) server: TimeServer,
     /// Why the newest look-up brought nothing new.
     pub(super) failure: Option<String>,
     /// Addresses that did not answer, or not with the time.
@@ -48,7 +79,20 @@ impl Name {
 /// A finished look-up.
 pub(super) struct Found {
     pub(super) name: usize,
-    addresses: Result<Vec<SocketAddr>, String>,
+    endpoints: Result<Vec<Endpoint>, String>,
+}
+
+impl Found {
+    /// Takes the keys that were established for an address.
+    pub(super) fn take_session(&mut self, address: SocketAddr) -> Option<Session> {
+        let endpoint = self.endpoints.as_mut().ok()?.iter_mut().find(|e| e.address == address)?;
+        endpoint.session.take()
+    }
+
+    /// Whether it brought anything.
+    pub(super) fn is_ok(&self) -> bool {
+        self.endpoints.as_ref().is_ok_and(|found| !found.is_empty())
+    }
 }
 
 /// All configured names.
@@ -62,12 +106,12 @@ pub(super) struct Names {
 impl Names {
     /// `wake` is called on another thread when a look-up is done.
     pub(super) fn new(
-        servers: &[ServerAddress],
+        servers: &[TimeServer],
         now: RawInstant,
         resolve: Arc<Resolve>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Names {
-        let name = |server: &ServerAddress| Name {
+        let name = |server: &TimeServer| Name {
             server: server.clone(),
             failure: None,
             useless: BTreeSet::new(),
@@ -86,18 +130,18 @@ impl Names {
             return;
         }
         name.pending = true;
-        let (host, port) = (name.server.host().to_owned(), name.server.port());
+        let server = name.server.clone();
         let (resolve, wake, done) = (self.resolve.clone(), self.wake.clone(), self.found.0.clone());
         let task = move || {
-            let addresses = resolve(&host, port);
+            let endpoints = resolve(&server);
             // The receiver is gone when the daemon is stopping.
-            if done.send(Found { name: index, addresses }).is_ok() {
+            if done.send(Found { name: index, endpoints }).is_ok() {
                 wake();
             }
         };
         if let Err(e) = std::thread::Builder::new().name("resolver".into()).spawn(task) {
-            let addresses = Err(format!("no thread for the look-up: {e}"));
-            self.found.0.send(Found { name: index, addresses }).expect("the receiver is ours");
+            let endpoints = Err(format!("no thread for the look-up: {e}"));
+            self.found.0.send(Found { name: index, endpoints }).expect("the receiver is ours");
         }
     }
 
@@ -113,19 +157,20 @@ impl Names {
         wanted: usize,
         in_use: &dyn Fn(&SocketAddr) -> bool,
         now: RawInstant,
-    ) -> Vec<SocketAddr> {
+    ) -> Vec<Endpoint> {
         let name = &mut self.names[found.name];
         name.pending = false;
-        let (addresses, failure) = match found.addresses {
-            Ok(addresses) if addresses.is_empty() => (addresses, Some("the name has no address".into())),
-            Ok(addresses) => (addresses, None),
+        let (endpoints, failure) = match found.endpoints {
+            Ok(endpoints) if endpoints.is_empty() => (endpoints, Some("the name has no address".into())),
+            Ok(endpoints) => (endpoints, None),
             Err(e) => (Vec::new(), Some(e)),
         };
         name.failure = failure;
-        let some_in_use = addresses.iter().any(in_use);
-        let is_fresh = |a: &SocketAddr| !in_use(a) && !name.useless.contains(a) && !name.denied.contains(a);
-        let all_denied = !addresses.is_empty() && addresses.iter().all(|a| name.denied.contains(a));
-        let fresh: Vec<SocketAddr> = addresses.into_iter().filter(is_fresh).take(wanted).collect();
+        let some_in_use = endpoints.iter().any(|e| in_use(&e.address));
+        let given_up = |a: &SocketAddr| name.useless.contains(a) || name.denied.contains(a);
+        let is_fresh = |e: &Endpoint| !in_use(&e.address) && !given_up(&e.address);
+        let all_denied = !endpoints.is_empty() && endpoints.iter().all(|e| name.denied.contains(&e.address));
+        let fresh: Vec<Endpoint> = endpoints.into_iter().filter(is_fresh).take(wanted).collect();
         if fresh.is_empty() {
             if name.failure.is_none() && !some_in_use {
                 let why =
@@ -166,7 +211,7 @@ mod tests {
     fn names(host: &str, resolve: Arc<Resolve>) -> (Names, mpsc::Receiver<()>) {
         let (woken, wait) = mpsc::channel();
         let wake = Arc::new(move || woken.send(()).expect("the test waits"));
-        let server: ServerAddress = host.parse().expect("a server");
+        let server: TimeServer = host.parse().expect("a server");
         (Names::new(&[server], RawInstant::from_nanos(0), resolve, wake), wait)
     }
 
@@ -181,12 +226,14 @@ mod tests {
         wait.recv_timeout(std::time::Duration::from_secs(60)).expect("the look-up ends");
         let found = names.finished().expect("woken with a result");
         let wanted = names.names[0].members() - in_use.len();
-        names.fresh(found, wanted, &|a| in_use.contains(a), now)
+        let fresh = names.fresh(found, wanted, &|a| in_use.contains(a), now);
+        fresh.into_iter().map(|endpoint| endpoint.address).collect()
     }
 
     #[test]
     fn a_pool_gives_several_members_and_replaces_a_bad_one() {
-        let (mut names, wait) = names("0.pool.test", Arc::new(|_, _| Ok((1..=6).map(address).collect())));
+        let (mut names, wait) =
+            names("0.pool.test", Arc::new(|_| Ok((1..=6).map(address).map(Endpoint::from).collect())));
         let first = look_up(&mut names, &wait, 0, &[]);
         assert_eq!(first, (1..=4).map(address).collect::<Vec<_>>());
         names.set_aside(0, first[1]);
@@ -196,13 +243,14 @@ mod tests {
 
     #[test]
     fn another_name_gives_one() {
-        let (mut names, wait) = names("time.test", Arc::new(|_, _| Ok((1..=6).map(address).collect())));
+        let (mut names, wait) =
+            names("time.test", Arc::new(|_| Ok((1..=6).map(address).map(Endpoint::from).collect())));
         assert_eq!(look_up(&mut names, &wait, 0, &[]), [address(1)]);
     }
 
     #[test]
     fn a_small_pool_of_which_all_are_in_use_is_no_failure() {
-        let (mut names, wait) = names("pool.test", Arc::new(|_, _| Ok(vec![address(1)])));
+        let (mut names, wait) = names("pool.test", Arc::new(|_| Ok(vec![address(1).into()])));
         let first = look_up(&mut names, &wait, 0, &[]);
         assert!(look_up(&mut names, &wait, 10, &first).is_empty());
         assert_eq!(names.names[0].failure, None);
@@ -210,7 +258,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_and_tried_again_later_and_later() {
-        let (mut names, wait) = names("time.test", Arc::new(|_, _| Err("no such name".into())));
+        let (mut names, wait) = names("time.test", Arc::new(|_| Err("no such name".into())));
         assert!(look_up(&mut names, &wait, 0, &[]).is_empty());
         assert_eq!(names.names[0].failure.as_deref(), Some("no such name"));
         names.look_up(0, RawInstant::from_nanos(1_000_000_000));
@@ -222,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_only_address_is_tried_again_even_if_it_was_bad() {
-        let (mut names, wait) = names("time.test", Arc::new(|_, _| Ok(vec![address(1)])));
+        let (mut names, wait) = names("time.test", Arc::new(|_| Ok(vec![address(1).into()])));
         let first = look_up(&mut names, &wait, 0, &[]);
         names.set_aside(0, first[0]);
         assert!(look_up(&mut names, &wait, 10, &[]).is_empty());
@@ -231,7 +279,7 @@ mod tests {
 
     #[test]
     fn whoever_refuses_service_is_not_asked_again() {
-        let (mut names, wait) = names("time.test", Arc::new(|_, _| Ok(vec![address(1)])));
+        let (mut names, wait) = names("time.test", Arc::new(|_| Ok(vec![address(1).into()])));
         let first = look_up(&mut names, &wait, 0, &[]);
         names.deny(0, first[0]);
         for when in [10, 100, 1_000] {

@@ -4,7 +4,7 @@
 mod world;
 
 use crate::cli::args::Demo;
-use crate::config::{Config, ServerAddress};
+use crate::config::{Config, TimeServer};
 use crate::daemon::{Daemon, Machine, Outlets, Stop};
 use crate::door::Door;
 use crate::watch::{self, Column, Manner};
@@ -43,7 +43,7 @@ pub fn execute(options: &Demo) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Three honest servers at different distances, and one that is 250 ms ahead and claims to be the nearest.
-fn servers(world: World) -> io::Result<Vec<ServerAddress>> {
+fn servers(world: World) -> io::Result<Vec<TimeServer>> {
     let honest = |delay, jitter| Server {
         delay: Duration::from_micros(delay),
         jitter: Duration::from_micros(jitter),

@@ -1,11 +1,13 @@
-//! Telling other machines the time by NTP. A thread of its own answers from the clock page; what it says of itself is the
+//! Telling other machines the time by NTP, with NTS for those who want proof. A thread of its own answers from the clock page; what it says of itself is the
 //! bound: whoever adds our root distance to its own round trip has a bound too.
 
 mod clock;
 mod ntp;
+mod nts;
 
 use crate::config::Config;
 use crate::daemon::Outlets;
+use chronotick_ntp::Access;
 use std::io;
 use std::net::SocketAddr;
 
@@ -20,6 +22,20 @@ pub enum CannotServe {
         /// Why that is impossible.
         error: io::Error,
     },
+    /// A socket for the key establishment could not be had.
+    #[error("serve.nts.listen: {address}: {error}{}", mend(error))]
+    KeyListen {
+        /// What was to be listened on.
+        address: SocketAddr,
+        /// Why that is impossible.
+        error: io::Error,
+    },
+    /// NTS needs a certificate and its key.
+    #[error("serve.nts: write both certificate_file and private_key_file, or set enabled to false")]
+    NoIdentity,
+    /// The certificate or its key cannot be used.
+    #[error("serve.nts: {0}; a PEM file each is needed, with the whole chain in the first")]
+    Identity(String),
     /// There is no thread for it.
     #[error("NTP cannot be served: {0}")]
     Thread(io::Error),
@@ -44,7 +60,17 @@ fn mend(error: &io::Error) -> &'static str {
 /// If something that is asked for cannot be served.
 pub fn start(config: &Config, outlets: &Outlets) -> Result<(), CannotServe> {
     if config.serve.ntp.enabled {
-        ntp::start(&config.serve.ntp, outlets)?;
+        let jar = match config.serve.nts.enabled {
+            true => {
+                let ntp = &config.serve.ntp;
+                let access = Access::new(ntp.allow.clone(), ntp.deny.clone());
+                let port = ntp.listen.first().map(|listen| listen.0.port());
+                let unusual = port.filter(|port| *port != crate::config::ServerAddress::NTP_PORT);
+                Some(nts::start(&config.serve.nts, access, unusual)?)
+            }
+            false => None,
+        };
+        ntp::start(&config.serve.ntp, outlets, jar)?;
     }
     Ok(())
 }

@@ -2,15 +2,17 @@
 
 use super::CannotServe;
 use super::clock::{Upstream, told};
+use super::nts::Jar;
 use crate::config::ServeNtp;
 use crate::daemon::Outlets;
 use crate::feed::{Ended, Follower, News};
 use chronotick_clock::{Clock, ClockPair, RawInstant, Span, Timestamp, raw_now};
 use chronotick_ntp::{Access, Rate, Service};
-use chronotick_os::{Arrival, StampedListener, wait};
+use chronotick_os::{Arrival, StampedListener, random_u64, wait};
 use std::hash::RandomState;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// So many clients are remembered for the rate limit: about 5 MiB.
@@ -23,7 +25,7 @@ const NEWS: Span = Span::from_millis(500);
 const LONGEST: usize = 2048;
 
 /// Opens the sockets and starts the thread.
-pub(super) fn start(settings: &ServeNtp, outlets: &Outlets) -> Result<(), CannotServe> {
+pub(super) fn start(settings: &ServeNtp, outlets: &Outlets, jar: Option<Jar>) -> Result<(), CannotServe> {
     let listen = |&crate::config::Listen(address)| {
         StampedListener::bind(address).map_err(|error| CannotServe::Listen { address, error })
     };
@@ -37,6 +39,7 @@ pub(super) fn start(settings: &ServeNtp, outlets: &Outlets) -> Result<(), Cannot
     let server = Server {
         service: Service::new(access, rate, CLIENTS, RandomState::new()),
         listeners,
+        jar,
         clock: Clock::of(&outlets.page),
         news: outlets.feed.follow(),
         upstream: None,
@@ -55,6 +58,8 @@ pub(super) fn start(settings: &ServeNtp, outlets: &Outlets) -> Result<(), Cannot
 struct Server {
     service: Service<RandomState>,
     listeners: Vec<StampedListener>,
+    /// What opens the cookies of NTS, where it is served.
+    jar: Option<Jar>,
     clock: Clock,
     news: Follower,
     upstream: Option<Upstream>,
@@ -120,11 +125,15 @@ impl Server {
         let slack = self.before.slack + after.slack;
         let clock = told(&solution, &reading, self.upstream, self.limit, (self.precision, slack));
         let received = (raw, reading.estimate);
-        let Ok(reply) = self.service.receive(datagram, arrival.from.ip(), received, clock.as_ref()) else {
+        let jar = self.jar.as_ref().map(|jar| jar.read().unwrap_or_else(PoisonError::into_inner));
+        let client = arrival.from.ip();
+        let Ok(draft) = self.service.receive(datagram, client, received, clock.as_ref(), jar.as_deref())
+        else {
             return;
         };
-        let transmit = solution.utc_at(raw_now());
-        if let Err(e) = self.listeners[which].send(&reply.leaving_at(transmit), arrival) {
+        let reply = draft.leaving_at(solution.utc_at(raw_now()), jar.as_deref(), random_u64);
+        drop(jar);
+        if let Err(e) = self.listeners[which].send(&reply, arrival) {
             log::debug!("NTP server: {}: {e}", arrival.from);
         }
     }

@@ -1,4 +1,5 @@
 //! NTP on the wire, end to end: the real binary as a server, as a client and as a relay, with real peers on loopback.
 
 mod daemon;
+mod nts;
 mod server;

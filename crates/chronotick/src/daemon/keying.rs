@@ -1,0 +1,149 @@
+//! The client's side of the key establishment (RFC 8915 §4): TLS 1.3 to the server, one request, one answer. It blocks,
+//! so it runs on the thread that looks the server up, within a deadline.
+
+use super::names::{Endpoint, addresses};
+use crate::config::TimeServer;
+use chronotick_ntp::nts::{self, EXPORTER_LABEL, Keys, SecretKey, Session, ke};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Establishes keys with servers that it can tell from others by their certificates.
+pub(super) struct Keying {
+    ca_file: Option<PathBuf>,
+    /// Made when it is first needed: the system's certificates take a while to load.
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+/// How long one attempt may take in all.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// So many of a name's addresses are tried.
+const ADDRESSES: usize = 4;
+
+impl Keying {
+    /// Trusts the certificates in this file, or the system's.
+    pub(super) fn new(ca_file: Option<PathBuf>) -> Keying {
+        Keying { ca_file, tls: OnceLock::new() }
+    }
+
+    /// Establishes keys with a server; gives where NTP is served with them.
+    pub(super) fn establish(&self, server: &TimeServer, port: u16) -> Result<Vec<Endpoint>, String> {
+        let begun = Instant::now();
+        let tls = self.tls.get_or_init(|| configuration(self.ca_file.as_deref())).clone()?;
+        let mut failure = "the name has no address".to_owned();
+        for address in addresses(server.host(), port)?.into_iter().take(ADDRESSES) {
+            let left = DEADLINE.saturating_sub(begun.elapsed());
+            match exchange(tls.clone(), server.host(), address, left) {
+                Ok((keys, offer)) => return endpoints(server, address, keys, offer),
+                Err(why) => failure = format!("NTS key establishment with {address}: {why}"),
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// Where the offer says that NTP is; where nothing is said, beside the key establishment.
+fn endpoints(
+    server: &TimeServer,
+    asked: SocketAddr,
+    keys: Keys,
+    offer: ke::Offer,
+) -> Result<Vec<Endpoint>, String> {
+    let port = offer.port.unwrap_or(server.port());
+    let at = match &offer.server {
+        None => vec![SocketAddr::new(asked.ip(), port)],
+        Some(host) => addresses(host, port).map_err(|e| format!("the key server sends us to {host}: {e}"))?,
+    };
+    // Cookies are for one use: one address gets them.
+    let session = Session::new(keys, offer.cookies);
+    Ok(at.first().map(|&address| Endpoint { address, session: Some(session) }).into_iter().collect())
+}
+
+fn configuration(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| e.to_string())?;
+    let mut tls = match ca_file {
+        Some(path) => builder.with_root_certificates(roots(path)?).with_no_client_auth(),
+        None => {
+            let verified = builder.with_platform_verifier();
+            verified.map_err(|e| format!("the system's certificates: {e}"))?.with_no_client_auth()
+        }
+    };
+    tls.alpn_protocols = vec![ke::ALPN.to_vec()];
+    Ok(Arc::new(tls))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let told = |e: &dyn std::fmt::Display| format!("nts_ca_file {}: {e}", path.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| told(&e))? {
+        roots.add(certificate.map_err(|e| told(&e))?).map_err(|e| told(&e))?;
+    }
+    if roots.is_empty() { Err(told(&"there is no certificate in it")) } else { Ok(roots) }
+}
+
+/// One connection: the request out, the answer in, the keys from the connection itself.
+fn exchange(
+    tls: Arc<ClientConfig>,
+    host: &str,
+    address: SocketAddr,
+    left: Duration,
+) -> Result<(Keys, ke::Offer), String> {
+    let words = |e: std::io::Error| e.to_string();
+    let deadline = Instant::now() + left;
+    // The zone of a link-local address is no part of what a certificate names.
+    let name = ServerName::try_from(host.split('%').next().unwrap_or(host).to_owned());
+    let name = name.map_err(|e| e.to_string())?;
+    let mut tcp = TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))).map_err(words)?;
+    let mut connection = ClientConnection::new(tls, name).map_err(|e| e.to_string())?;
+    connection.writer().write_all(&ke::request()).map_err(words)?;
+    let mut answer = ke::Reader::default();
+    while answer.finished().is_none() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err("the server takes too long".into());
+        }
+        tcp.set_read_timeout(Some(left)).and_then(|()| tcp.set_write_timeout(Some(left))).map_err(words)?;
+        while connection.wants_write() {
+            connection.write_tls(&mut tcp).map_err(words)?;
+        }
+        if connection.read_tls(&mut tcp).map_err(words)? == 0 {
+            return Err("the server has closed the connection before its answer was complete".into());
+        }
+        if let Err(e) = connection.process_new_packets() {
+            // The server is told why, if that is possible.
+            let _ = connection.write_tls(&mut tcp);
+            return Err(e.to_string());
+        }
+        if connection.alpn_protocol().is_some_and(|protocol| protocol != ke::ALPN) {
+            return Err("another protocol is spoken there".into());
+        }
+        let mut buffer = [0; 4096];
+        match connection.reader().read(&mut buffer) {
+            Ok(len) => answer.take(&buffer[..len]),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(words(e)),
+        }
+        if answer.is_too_long() {
+            return Err("the server's answer is too long".into());
+        }
+    }
+    if connection.alpn_protocol() != Some(ke::ALPN) {
+        return Err("the server does not say that it speaks ntske/1".into());
+    }
+    let offer = ke::offer(answer.finished().unwrap_or_default()).map_err(|e| e.to_string())?;
+    let key = |of_server| {
+        let (context, bytes) = (nts::exporter_context(of_server), [0; SecretKey::LEN]);
+        let exported = connection.export_keying_material(bytes, EXPORTER_LABEL, Some(&context));
+        exported.map(SecretKey::new).map_err(|e| e.to_string())
+    };
+    Ok((Keys { client: key(false)?, server: key(true)? }, offer))
+}
