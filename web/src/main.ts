@@ -39,11 +39,13 @@ async function refresh(): Promise<void> {
     nextStatus = asked + STATUS_EVERY;
     // Before the first report there is none.
     status = await api.ask<api.Status>("v1/status").catch((e) => {
-      if (e instanceof api.Locked) throw e;
-      return null;
+      if (e instanceof api.Refused) return null;
+      throw e;
     });
-    if (status) account(status);
+    if (status && !lost) account(status);
   }
+  // It may have gone since it told the time.
+  if (lost) return;
   sections.now(time, status);
   const wrong = time.max_error_ns === null ? "" : ` ±${span(time.max_error_ns)}`;
   document.title = `${time.simulation ? "simulation, " : ""}${time.state}${wrong} · ChronoTick`;

@@ -76,6 +76,7 @@ export function now(time: Time, status: Status | null): void {
     bar.replaceChildren();
     say(the("assumes"), "");
   }
+  levels(time.intervals_ns);
   if (time.system_offset_ns !== null) {
     const offset = time.system_offset_ns;
     facts.push(["System clock", `${span(Math.abs(offset))} ${offset < 0 ? "ahead" : "behind"}`]);
@@ -88,6 +89,17 @@ export function now(time: Time, status: Status | null): void {
   }
   if (typeof status?.temperature_celsius === "number") facts.push(["Temperature", `${status.temperature_celsius.toFixed(1)} °C`]);
   the("facts").replaceChildren(...facts.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text))));
+}
+
+/** The calibrated interval by the share of readings that contain true time. */
+function levels(intervals: Time["intervals_ns"]): void {
+  const shares = ["50", "90", "95", "99"] as const;
+  const row = (share: (typeof shares)[number]) => {
+    const half = intervals?.[share] ?? 0;
+    const bar = h("div", { class: "share" }, place(h("span"), 0, half / Math.max(1, intervals?.["99"] ?? 1)));
+    return h("tr", {}, h("th", { scope: "row" }, `${share} %`), h("td", { class: "fill" }, bar), h("td", {}, intervals ? `±${span(half)}` : "–"));
+  };
+  the("levels").replaceChildren(h("tbody", {}, ...shares.map(row)));
 }
 
 const MARKS: Record<string, string> = { trusted: "✓", falseticker: "✕", "no majority": "≠", unmeasured: "…", unselected: "∅" };

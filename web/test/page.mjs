@@ -60,6 +60,7 @@ const tests = {
     assert.match(await text(page, "#sources"), /not resolved: lost.example/);
     assert.match(await text(page, "#models"), /share 0.62 · skill \+0.310/);
     assert.match(await text(page, "#gauges"), /99.27 %.*409 of 412/s);
+    assert.match(await text(page, "#levels"), /50 %.*±.*99 %.*±/s);
     assert.match(await text(page, "#events"), /liar.example.org is falseticker/);
     assert.ok(await page.locator("#simulation").isHidden());
     const origin = `http://127.0.0.1:${mock.port}/`;
@@ -95,6 +96,7 @@ const tests = {
     const frozen = await text(page, "#clock");
     await page.waitForTimeout(1500);
     assert.equal(await text(page, "#clock"), frozen);
+    assert.match(await text(page, "#badge"), /unknown/);
     await shot(page, "gone");
     const again = await start({ port: mock.port });
     await live(page);
