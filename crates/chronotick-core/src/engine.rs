@@ -187,7 +187,7 @@ impl Engine {
             self.push_event(stepped);
         }
         self.select(m.received);
-        if self.sources[&m.source].verdict == Verdict::Trusted {
+        if self.sources[&m.source].verdict == Verdict::Trusted && self.teaches(m.source) {
             if let Some((utc, variance)) = self.estimator.estimator.without_path(m) {
                 self.fusion.judge(m.at, utc, variance * 1e18, m.received);
             }
@@ -553,9 +553,8 @@ impl Engine {
             let plain = s.bound?.carried_to(now, &envelope).interval;
             Some(s.symmetry.testimony(now, &closely, plain))
         };
-        let trust = self.sources.values().any(|s| s.asked() && s.role.trust);
-        let asked = self.sources.values().filter(|s| s.asked() && (s.role.trust || !trust));
-        let all: Vec<Testimony> = asked.filter_map(testimony).collect();
+        let asked = self.sources.iter().filter(|(id, s)| s.asked() && self.teaches(**id));
+        let all: Vec<Testimony> = asked.filter_map(|(_, s)| testimony(s)).collect();
         let (narrow, asymmetry) = Testimony::majority(&all, self.settings.asymmetry)?;
         // Where a preferred source says more than symmetry does, both hold; where they contradict each other, neither.
         let narrow = narrow.and(&region)?;
@@ -645,6 +644,12 @@ impl Engine {
             (true, false, 1) => (State::Synced, Reason::SingleSource),
             (true, false, _) => (State::Synced, Reason::Agreement),
         }
+    }
+
+    /// Whether the estimator learns from a source: where some are trusted the frequency is theirs as well, or a majority of
+    /// others could take the bound away by drifting.
+    fn teaches(&self, id: SourceId) -> bool {
+        self.sources[&id].role.trust || !self.sources.values().any(|s| s.asked() && s.role.trust)
     }
 
     /// Whether sources are required, and none of them is believed and answers.

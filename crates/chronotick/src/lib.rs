@@ -1,6 +1,7 @@
 //! The program around the engine: thin doors over the other crates, as a library so that they can be tested alone.
 //!
 //! * [`daemon`] measures and publishes; [`config`] tells it what.
+//! * [`peers`] are other nodes, and what one's corrected time says against another's.
 //! * [`feed`] is what the daemon tells whoever follows it, on threads of their own.
 //! * [`door`] is what every answer is made from: the clock page and the [`snapshot`] beside it.
 //! * [`cli`] answers people, [`watch`] shows them live, [`mcp`] answers agents, [`http`] answers machines.
@@ -24,6 +25,7 @@ pub mod mcp;
 pub mod metrics;
 #[cfg(feature = "models")]
 pub mod models;
+pub mod peers;
 pub mod record;
 pub mod serve;
 pub mod snapshot;

@@ -2,7 +2,8 @@
 //! beside the page, and read by the doors that answer "why". It is replaced atomically and says when it was made, so
 //! that a reader can tell an old one.
 
-use chronotick_clock::{RawInstant, Span};
+use crate::peers::Pairwise;
+use chronotick_clock::{Rate, RawInstant, Span, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -11,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What the daemon knows and does, at one raw instant.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct Snapshot {
     /// Version of the program that wrote it.
     pub version: String,
@@ -41,6 +42,9 @@ pub struct Snapshot {
     pub traffic: Traffic,
     /// Every server address in use.
     pub sources: Vec<SourceView>,
+    /// Other nodes that are measured directly.
+    #[serde(default)]
+    pub peers: Vec<PeerView>,
     /// Everyone who forecasts beside the filter bank.
     pub models: Vec<ModelView>,
     /// Configured names that do not resolve, with the resolver's reason.
@@ -54,7 +58,7 @@ pub struct Snapshot {
 }
 
 /// Corrected time against the local clocks. Offsets are true − local: positive means the local clock is behind.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
 pub struct ClockView {
     /// What the system clock read, ns since 1970, at the snapshot's raw instant.
     pub system_ns: i64,
@@ -126,6 +130,14 @@ pub struct SourceView {
     pub last_answer_seconds: Option<f64>,
     /// Time according to the newest answer minus corrected time.
     pub offset_ns: Option<i64>,
+    /// What the system clock lacked at the newest answer according to it.
+    pub system_offset_ns: Option<i64>,
+    /// What the newest answer announces: `none`, `insert`, `delete`.
+    pub leap: Option<String>,
+    /// Drift and scatter of the newest answers against corrected time; absent below three of them.
+    pub statistics: Option<StatisticsView>,
+    /// What only an NTP server says.
+    pub ntp: Option<NtpView>,
     /// Round trip of the newest answer.
     pub delay_ns: Option<i64>,
     /// The server's own round trip to its reference.
@@ -146,6 +158,78 @@ pub struct SourceView {
     pub path: Option<PathView>,
     /// Where true time can be according to this source alone, relative to corrected time.
     pub bound: Option<BoundView>,
+}
+
+/// A line through the newest answers of a source, against corrected time as it was when each came.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+pub struct StatisticsView {
+    /// How many answers.
+    pub samples: u32,
+    /// How many runs of residuals with the same sign.
+    pub runs: u32,
+    /// From the oldest to the newest.
+    pub span_seconds: f64,
+    /// How much faster the source runs than corrected time.
+    pub frequency_ppm: f64,
+    /// Standard deviation of that.
+    pub skew_ppm: f64,
+    /// The line at the newest answer: the source minus corrected time.
+    pub offset_ns: i64,
+    /// Standard deviation of the answers around the line.
+    pub deviation_ns: i64,
+}
+
+/// What only an NTP server says.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+pub struct NtpView {
+    /// Version of the protocol.
+    pub version: u8,
+    /// Its own poll interval, log2 s.
+    pub poll: i8,
+    /// Precision of its clock, log2 s.
+    pub precision: i8,
+}
+
+/// Another node, measured directly: its corrected time against ours.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+pub struct PeerView {
+    /// As configured.
+    pub name: String,
+    /// Address and port in use.
+    pub address: String,
+    /// The last eight polls, newest in the lowest bit.
+    pub reach: u8,
+    /// The peer's own distance from a reference clock; absent before the first answer.
+    pub stratum: Option<u8>,
+    /// The peer's corrected time minus ours.
+    pub offset_ns: Option<i64>,
+    /// The offset is within this of that, on either side, for certain.
+    pub bound_ns: Option<i64>,
+    /// How fast that bound grows until the next exchange.
+    pub growth_ppm: f64,
+    /// Round trip of the exchange that told.
+    pub delay_ns: Option<i64>,
+    /// How long ago that was.
+    pub age_seconds: Option<f64>,
+    /// Requests sent.
+    pub sent: u64,
+    /// Replies accepted.
+    pub answers: u64,
+    /// The newest reply that was refused, and why.
+    pub trouble: Option<String>,
+}
+
+impl PeerView {
+    /// The same for whoever orders readings of both nodes; `written` is our corrected time when this was told. `None` before
+    /// the first exchange.
+    pub fn pairwise(&self, written: Timestamp) -> Option<Pairwise> {
+        Some(Pairwise {
+            measured: written,
+            offset: Span::from_nanos(self.offset_ns?),
+            half_width: Span::from_nanos(self.bound_ns?),
+            growth: Rate::from_ppm(self.growth_ppm),
+        })
+    }
 }
 
 /// Who forecasts beside the filter bank, and how that turned out.

@@ -27,8 +27,12 @@ impl Daemon {
         let dir = dirs.path().display().to_string();
         let clocks: String =
             lines.iter().map(|line| format!("  - {}\n", line.replace("DIR", &dir))).collect();
-        let config =
-            format!("clock_measurement:\n  ntp:\n    servers: [{servers}]\n  reference_clocks:\n{}", clocks);
+        let head = format!("clock_measurement:\n  ntp:\n    servers: [{servers}]\n  reference_clocks:\n");
+        Daemon::configured(dirs, &(head + &clocks))
+    }
+
+    /// Starts one with a file.
+    fn configured(dirs: TempDir, config: &str) -> Daemon {
         std::fs::write(dirs.path().join("config.yaml"), config).unwrap();
         let log = std::fs::File::create(dirs.path().join("log")).unwrap();
         let child = command(&dirs, &["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -169,4 +173,52 @@ fn a_clock_that_falls_silent_is_seen_to_be() {
         source(s, "GPS")["reach"].as_u64().is_some_and(|reach| reach & 7 == 0)
     });
     daemon.wait_for(&["now", "--json"], "in holdover", |now| now["state"] == "holdover");
+}
+
+/// Two nodes whose sources disagree by 5 ms measure each other, and know it to a fraction of that.
+#[test]
+fn nodes_measure_each_other_directly() {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = |dirs: &TempDir, more: &str| {
+        let dir = dirs.path().display();
+        format!(
+            "clock_measurement:\n  ntp:\n    servers: []\n  reference_clocks: [SOCK {dir}/gps.sock refid GPS]\n{more}"
+        )
+    };
+    let dirs = tempfile::tempdir().unwrap();
+    let serving = config(&dirs, &format!("serve:\n  ntp:\n    enabled: true\n    listen: [\"{free}\"]\n"));
+    let server = Daemon::configured(dirs, &serving);
+    let _gps = Sender::start(server.path("gps.sock"), 0.0, false);
+    let dirs = tempfile::tempdir().unwrap();
+    let asking = config(&dirs, &format!("  peers: [\"{free}\"]\n"));
+    let asker = Daemon::configured(dirs, &asking);
+    let _other = Sender::start(asker.path("gps.sock"), 0.005, false);
+    server.wait_for(&["now", "--json"], "synced", is_synced);
+    asker.wait_for(&["now", "--json"], "synced", is_synced);
+    let status = asker.wait_for(&["peers", "--json"], "measured", |s| s["peers"][0]["bound_ns"].is_i64());
+    let peer = &status["peers"][0];
+    let (offset, bound) = (peer["offset_ns"].as_i64().unwrap(), peer["bound_ns"].as_i64().unwrap());
+    // The peer is 5 ms behind; both follow their clocks to some tenths of a millisecond while they are new.
+    assert!((offset + 5_000_000).abs() < 2_000_000 && bound < 4_000_000, "{peer}");
+    let table = asker.text(&["peers"]);
+    assert!(table.contains(&free.to_string()), "{table}");
+    let fields = asker.text(&["peers", "-c"]);
+    assert_eq!(fields.trim_end().split(',').count(), 8, "{fields}");
+}
+
+#[test]
+fn the_views_have_chronys_columns_and_waiting_ends() {
+    let daemon = Daemon::start("", &["SOCK DIR/gps.sock refid GPS"]);
+    let _sender = Sender::start(daemon.path("gps.sock"), 0.001, false);
+    let waited = daemon.ask(&["waitsync", "600", "0", "0", "0.1"]);
+    assert!(waited.status.success(), "{waited:?}");
+    daemon.wait_for(&["sources", "--json"], "shown", |s| source(s, "GPS")["statistics"].is_object());
+    for (view, fields) in
+        [("sources", 10), ("sourcestats", 8), ("selectdata", 10), ("tracking", 14), ("activity", 5)]
+    {
+        let line = daemon.text(&[view, "-c"]);
+        assert_eq!(line.trim_end().split(',').count(), fields, "{view}: {line}");
+    }
+    let never = daemon.ask(&["waitsync", "2", "0.0001", "0", "0.1"]);
+    assert_eq!(never.status.code(), Some(1), "{never:?}");
 }

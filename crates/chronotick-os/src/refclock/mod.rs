@@ -7,10 +7,23 @@
 //! |---|---|---|
 //! | [`shm`] | a segment of shared memory that another program writes (NTP's driver 28) | gpsd, ntpd's helpers |
 //! | [`sock`] | datagrams on a Unix socket (chrony's SOCK) | gpsd, chrony's helpers |
+//! | [`gpsd`] | gpsd's reports over TCP | gpsd |
+//! | [`nmea`] | sentences of a receiver on a serial line | the receiver |
+//! | `pps` (Linux) | pulses that the kernel stamps | `/dev/ppsN` |
+//! | `phc` (Linux) | the clock of a network card or a hypervisor | `/dev/ptpN` |
+//! | `vmclock` (Linux) | the same, with what the hypervisor says of it | `/dev/vmclock0` |
 
 mod correlation;
+pub mod gpsd;
+pub mod nmea;
+#[cfg(target_os = "linux")]
+pub mod phc;
+#[cfg(target_os = "linux")]
+pub mod pps;
 pub mod shm;
 pub mod sock;
+#[cfg(target_os = "linux")]
+pub mod vmclock;
 
 pub use correlation::Correlation;
 

@@ -20,7 +20,7 @@ pub struct Arguments {
     pub command: Option<Command>,
 
     /// Configuration file instead of those in the standard places.
-    #[arg(long, short, global = true, value_name = "FILE")]
+    #[arg(long, short = 'f', global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
     /// Time servers, comma-separated: HOST or HOST:PORT; an IPv6 address before a port is in brackets.
@@ -30,6 +30,10 @@ pub struct Arguments {
     /// Reference clocks of this machine, separated by commas, each as in chrony.conf: "SHM 0 refid GPS noselect".
     #[arg(long, global = true, value_name = "LINES")]
     pub reference_clocks: Option<String>,
+
+    /// Other nodes that run ChronoTick and serve NTP, comma-separated: HOST or HOST:PORT.
+    #[arg(long, global = true, value_name = "LIST")]
+    pub peers: Option<String>,
 
     /// What the models' settings are where they are not set: minimal, embedded, cpu_only_chronos, gpu_only_timesfm,
     /// hybrid_chronos_ttm or multi_device_full.
@@ -91,20 +95,21 @@ pub enum Command {
         json: bool,
     },
     /// The sources, in chrony's columns and signs.
-    Sources {
-        /// With a legend, and why each source has its mark.
-        #[arg(long, short)]
-        verbose: bool,
-        /// One JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Sources(Columns),
+    /// Drift and scatter of each source against corrected time, in chrony's columns.
+    Sourcestats(Columns),
+    /// What selection makes of each source and why, in chrony's columns.
+    Selectdata(Columns),
     /// The clock, in chrony's fields and signs.
-    Tracking {
-        /// One JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Tracking(Columns),
+    /// What each server's newest answer said, in chrony's fields.
+    Ntpdata(Columns),
+    /// How many sources there are of each kind.
+    Activity(Columns),
+    /// Other nodes: how far their corrected time is from ours, and within what for certain.
+    Peers(Columns),
+    /// Wait until the clock is synced, as `chronyc waitsync` does; exit code 1 if it is not after so many tries.
+    Waitsync(Waitsync),
     /// Why the bound is what it is: each term, by source.
     Explain {
         /// One JSON object.
@@ -180,6 +185,40 @@ pub struct Now {
     /// The time so many seconds from now, and how wrong that may be, as far as is known now.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0", allow_negative_numbers = true)]
     pub future: f64,
+}
+
+/// How a view that follows chrony's is shown.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Columns {
+    /// With a legend, and with what chrony hides.
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Addresses instead of names.
+    #[arg(long, short)]
+    pub numeric: bool,
+    /// Fields separated by commas, in chrony's order.
+    #[arg(long, short = 'c')]
+    pub csv: bool,
+    /// One JSON object.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+}
+
+/// What is waited for, in chrony's order.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Waitsync {
+    /// How often to look; 0 for ever.
+    #[arg(default_value_t = 0)]
+    pub tries: u32,
+    /// How many seconds the system clock may be off; 0 for any.
+    #[arg(default_value_t = 0.0)]
+    pub max_correction: f64,
+    /// How uncertain its frequency may be, in ppm; 0 for any.
+    #[arg(default_value_t = 0.0)]
+    pub max_skew: f64,
+    /// Seconds from one look to the next.
+    #[arg(default_value_t = 10.0, value_parser = interval)]
+    pub interval: f64,
 }
 
 /// What can be done with the configuration.
@@ -354,6 +393,7 @@ impl From<&Arguments> for crate::config::Overrides {
         Self {
             ntp_servers: arguments.ntp_servers.clone(),
             reference_clocks: arguments.reference_clocks.clone(),
+            peers: arguments.peers.clone(),
             preset: arguments.preset.clone(),
             warmup: arguments.warmup.clone(),
             model: arguments.model.clone(),
@@ -367,6 +407,10 @@ impl From<&Arguments> for crate::config::Overrides {
             state_dir: arguments.state_dir.clone(),
         }
     }
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    seconds(text).map(|seconds| seconds.max(0.1))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

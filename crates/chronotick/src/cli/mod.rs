@@ -21,11 +21,14 @@ pub use args::Arguments;
 
 use crate::config::{Config, Loaded, Origin, Overrides};
 use crate::door::Door;
-use args::{Command, ConfigCommand};
+use crate::snapshot::Snapshot;
+use args::{Columns, Command, ConfigCommand, Waitsync};
 use chronotick_clock::{Span, State};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use views::sources::Manner;
+use views::{sources, tracking};
 
 /// Answered, but the answer is not backed by a majority of the sources now.
 const NOT_SYNCED: u8 = 3;
@@ -42,10 +45,14 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Config(what)) => configuration(&arguments, what),
         Some(Command::Now(options)) => now::execute(&arguments, options),
         Some(Command::Status { json }) => view(&arguments, *json, views::status),
-        Some(Command::Sources { json, verbose }) => {
-            view(&arguments, *json, |s, _| views::sources(s, *verbose))
-        }
-        Some(Command::Tracking { json }) => view(&arguments, *json, |s, _| views::tracking(s)),
+        Some(Command::Sources(columns)) => columned(&arguments, columns, sources::sources),
+        Some(Command::Sourcestats(columns)) => columned(&arguments, columns, sources::statistics),
+        Some(Command::Selectdata(columns)) => columned(&arguments, columns, sources::selection),
+        Some(Command::Activity(columns)) => columned(&arguments, columns, sources::activity),
+        Some(Command::Tracking(columns)) => columned(&arguments, columns, tracking::tracking),
+        Some(Command::Ntpdata(columns)) => columned(&arguments, columns, tracking::ntpdata),
+        Some(Command::Peers(columns)) => columned(&arguments, columns, sources::peers),
+        Some(Command::Waitsync(limits)) => waitsync(&arguments, limits),
         Some(Command::Explain { json }) => view(&arguments, *json, views::explain),
         Some(Command::Watch(options)) => watch::execute(&arguments, options),
         Some(Command::Mcp(options)) => mcp::execute(&arguments, options),
@@ -138,6 +145,39 @@ fn view(
         say(&text(&snapshot, &reading))?;
     }
     Ok(code(reading.state))
+}
+
+/// A view in chrony's columns.
+fn columned(
+    arguments: &Arguments,
+    columns: &Columns,
+    text: impl Fn(&Snapshot, Manner) -> String,
+) -> Result<ExitCode, Failure> {
+    let Columns { verbose, numeric, csv, json } = *columns;
+    view(arguments, json, |snapshot, _| text(snapshot, Manner { verbose, numeric, csv }))
+}
+
+/// Looks again and again until the clock is good enough.
+fn waitsync(arguments: &Arguments, limits: &Waitsync) -> Result<ExitCode, Failure> {
+    for attempt in 1.. {
+        let looked = Door::open(runtime_dir(arguments).as_deref());
+        let snapshot = looked.map_err(Failure::from).and_then(|door| {
+            let (reading, snapshot) = (door.clock.now_checked(), door.snapshot()?);
+            // The page knows more than the snapshot: a dead daemon cannot write that it is dead.
+            Ok(Snapshot { state: reading.state.name().into(), ..(*snapshot).clone() })
+        });
+        let (line, enough) =
+            tracking::wait(&snapshot.unwrap_or_default(), attempt, limits.max_correction, limits.max_skew);
+        say(&line)?;
+        if enough {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if attempt == limits.tries {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_secs_f64(limits.interval));
+    }
+    Ok(ExitCode::FAILURE)
 }
 
 fn code(state: State) -> ExitCode {

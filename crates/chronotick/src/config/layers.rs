@@ -17,6 +17,8 @@ pub struct Overrides {
     pub ntp_servers: Option<String>,
     /// `--reference-clocks`: separated by commas.
     pub reference_clocks: Option<String>,
+    /// `--peers`: separated by commas.
+    pub peers: Option<String>,
     /// `--preset`.
     pub preset: Option<String>,
     /// `--warmup`: in seconds.
@@ -81,7 +83,7 @@ impl Config {
     ///
     /// The file is the one that is given, or that `CHRONOTICK_CONFIG` names, or the first of [`search_paths`] that
     /// exists; that there is none is fine. A variable that is empty counts as not set. The variables are
-    /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_REFERENCE_CLOCKS` (by commas),
+    /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_REFERENCE_CLOCKS` (by commas), `CHRONOTICK_PEERS` (by commas),
     /// `CHRONOTICK_PRESET`, `CHRONOTICK_WARMUP` (seconds),
     /// `CHRONOTICK_MODEL`, `CHRONOTICK_DEVICE`, `CHRONOTICK_HTTP_LISTEN`, `CHRONOTICK_HTTP_TOKEN_FILE`,
     /// `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_DEBUG_TRACE`,

@@ -57,6 +57,8 @@ pub struct Config {
     pub ntp: Ntp,
     /// Reference clocks of this machine; no two of one name.
     pub reference_clocks: Vec<ReferenceClock>,
+    /// Other nodes that are measured directly, by the addresses of their NTP servers; a name may stand for several.
+    pub peers: Vec<ServerAddress>,
     /// How often they are polled.
     pub timing: Timing,
     /// The model for the next seconds.
@@ -250,6 +252,7 @@ impl Config {
     /// What a process may measure beside a daemon, or before one: without the clocks that one program has to own.
     pub fn shared(mut self) -> Config {
         self.reference_clocks.retain(ReferenceClock::is_shared);
+        self.peers.clear();
         self
     }
 
@@ -283,6 +286,7 @@ impl Default for Config {
                 path_asymmetry_permille: 10,
             },
             reference_clocks: Vec::new(),
+            peers: Vec::new(),
             timing: Timing {
                 warm_up: Span::from_secs(180),
                 min_interval: Span::from_secs(1),

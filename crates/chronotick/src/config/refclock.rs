@@ -14,6 +14,23 @@ pub enum Kind {
     Shm(u8),
     /// A Unix socket to which another program sends samples.
     Sock(PathBuf),
+    /// Pulses that the kernel stamps, and whether the falling edge begins the second.
+    Pps(PathBuf, bool),
+    /// The clock of a network card or a hypervisor.
+    Phc(PathBuf),
+    /// A gpsd: its address, and the receiver if it is not the only one. The receiver's pulse, or its serial time.
+    Gpsd {
+        /// Host and TCP port.
+        address: String,
+        /// Path of the receiver.
+        device: Option<String>,
+        /// Whether the pulse is meant.
+        pulse: bool,
+    },
+    /// A receiver on a serial line, and the line's speed.
+    Nmea(PathBuf, u32),
+    /// The clock that a hypervisor shares.
+    Vmclock(PathBuf),
 }
 
 /// A reference clock and what is expected of it.
@@ -81,9 +98,9 @@ pub enum InvalidClock {
     Contradiction(&'static str, &'static str),
 }
 
-const KINDS: &str = "SHM, SOCK";
+const KINDS: &str = "SHM, SOCK, PPS, PHC, GPSD, NMEA, VMCLOCK";
 const OPTIONS: &str = "refid, poll, filter, offset, delay, precision, lock, maxlockage, stratum, tai, prefer, trust, \
-    require, noselect, anyone";
+    require, noselect, anyone, pulse, device";
 
 impl ReferenceClock {
     /// Of this kind, with nothing else said.
@@ -112,6 +129,12 @@ impl ReferenceClock {
         self.refid.clone().unwrap_or_else(|| match &self.kind {
             Kind::Shm(unit) => format!("SHM{unit}"),
             Kind::Sock(_) => "SOCK".into(),
+            Kind::Pps(..) => "PPS".into(),
+            Kind::Phc(_) => "PHC".into(),
+            Kind::Gpsd { pulse: true, .. } => "PPS".into(),
+            Kind::Gpsd { .. } => "GPS".into(),
+            Kind::Nmea(..) => "NMEA".into(),
+            Kind::Vmclock(_) => "VMC".into(),
         })
     }
 
@@ -120,6 +143,11 @@ impl ReferenceClock {
         match &self.kind {
             Kind::Shm(unit) => format!("SHM {unit}"),
             Kind::Sock(path) => format!("SOCK {}", path.display()),
+            Kind::Pps(path, clear) => format!("PPS {}{}", path.display(), if *clear { ":clear" } else { "" }),
+            Kind::Phc(path) => format!("PHC {}", path.display()),
+            Kind::Gpsd { address, .. } => format!("GPSD {address}"),
+            Kind::Nmea(path, baud) => format!("NMEA {}:{baud}", path.display()),
+            Kind::Vmclock(path) => format!("VMCLOCK {}", path.display()),
         }
     }
 
@@ -134,9 +162,9 @@ impl FromStr for ReferenceClock {
     type Err = InvalidClock;
 
     fn from_str(text: &str) -> Result<ReferenceClock, InvalidClock> {
-        let mut words = text.split_ascii_whitespace();
-        let first =
-            words.next().filter(|word| !word.eq_ignore_ascii_case("refclock")).or_else(|| words.next());
+        let mut words = text.split_ascii_whitespace().peekable();
+        words.next_if(|word| word.eq_ignore_ascii_case("refclock"));
+        let first = words.next();
         let kind = kind(first.ok_or(InvalidClock::Empty)?, &mut words)?;
         let mut clock = ReferenceClock::new(kind);
         let mut seen: Vec<String> = Vec::new();
@@ -152,28 +180,62 @@ impl FromStr for ReferenceClock {
     }
 }
 
-fn kind<'a>(word: &str, words: &mut impl Iterator<Item = &'a str>) -> Result<Kind, InvalidClock> {
-    let mut path = |kind, what| {
-        let path = words.next().filter(|path| path.starts_with('/')).map(PathBuf::from);
-        path.ok_or(InvalidClock::Place(kind, what))
+type Words<'a> = std::iter::Peekable<std::str::SplitAsciiWhitespace<'a>>;
+
+fn kind(word: &str, words: &mut Words<'_>) -> Result<Kind, InvalidClock> {
+    let is_path = |word: &&str| word.starts_with('/');
+    let mut path = |kind, what| words.next_if(is_path).ok_or(InvalidClock::Place(kind, what));
+    // chrony's options of a device follow it behind a colon.
+    let split = |word: &str| match word.split_once(':') {
+        Some((path, option)) => (PathBuf::from(path), Some(option.to_ascii_lowercase())),
+        None => (PathBuf::from(word), None),
     };
+    const PPS: InvalidClock =
+        InvalidClock::Place("PPS", "/dev/pps0, or /dev/pps0:clear for the falling edge,");
+    const NMEA: InvalidClock =
+        InvalidClock::Place("NMEA", "a serial line and its speed, such as /dev/ttyS0:9600,");
     Ok(match word.to_ascii_uppercase().as_str() {
         "SHM" => {
-            // chrony's option for the permissions of a segment that it makes itself, as in 0:perm=0644.
             let unit = words.next().and_then(|unit| unit.split(':').next()?.parse().ok());
             Kind::Shm(unit.ok_or(InvalidClock::Place("SHM", "a unit from 0 to 255"))?)
         }
-        "SOCK" => Kind::Sock(path("SOCK", "the absolute path of a socket")?),
+        "SOCK" => Kind::Sock(path("SOCK", "the absolute path of a socket")?.into()),
+        "PPS" => match split(path("PPS", "/dev/pps0")?) {
+            (path, None) => Kind::Pps(path, false),
+            (path, Some(edge)) if edge == "clear" => Kind::Pps(path, true),
+            _ => return Err(PPS),
+        },
+        "PHC" => Kind::Phc(path("PHC", "/dev/ptp0")?.into()),
+        "GPSD" => {
+            let address = words.next_if(|word| word.contains(':')).unwrap_or("127.0.0.1:2947").to_owned();
+            Kind::Gpsd { address, device: None, pulse: false }
+        }
+        "NMEA" => match split(path("NMEA", "a serial line")?) {
+            (path, None) => Kind::Nmea(path, 9_600),
+            (path, Some(baud)) => Kind::Nmea(path, baud.parse().map_err(|_| NMEA)?),
+        },
+        "VMCLOCK" => Kind::Vmclock(words.next_if(is_path).unwrap_or("/dev/vmclock0").into()),
         _ => return Err(InvalidClock::Kind(word.to_owned())),
     })
 }
 
 impl ReferenceClock {
-    fn take<'a>(
-        &mut self,
-        option: &str,
-        words: &mut impl Iterator<Item = &'a str>,
-    ) -> Result<(), InvalidClock> {
+    fn take(&mut self, option: &str, words: &mut Words<'_>) -> Result<(), InvalidClock> {
+        if let Kind::Gpsd { device, pulse, .. } = &mut self.kind {
+            match option {
+                "pulse" => {
+                    *pulse = true;
+                    return Ok(());
+                }
+                "device" => {
+                    let path = words.next_if(|word| word.starts_with('/'));
+                    *device =
+                        Some(path.ok_or(InvalidClock::Value("device", "the path of a receiver"))?.into());
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
         match option {
             "refid" => {
                 self.refid = Some(refid(words.next()).ok_or(InvalidClock::Value("refid", FOUR_LETTERS))?)
@@ -255,6 +317,12 @@ impl fmt::Display for ReferenceClock {
         let usual = ReferenceClock::new(self.kind.clone());
         f.write_str(&self.place())?;
         let mut word = |name: &str, said: bool| if said { write!(f, " {name}") } else { Ok(()) };
+        if let Kind::Gpsd { device, pulse, .. } = &self.kind {
+            word("pulse", *pulse)?;
+            if let Some(device) = device {
+                word(&format!("device {device}"), true)?;
+            }
+        }
         if let Some(refid) = &self.refid {
             word(&format!("refid {refid}"), true)?;
         }
@@ -327,17 +395,17 @@ const WANDERS: Span = Span::from_millis(50);
 impl ReferenceClock {
     /// Whether it can only tell where in a second it is.
     fn is_pulse(&self) -> bool {
-        false
+        matches!(self.kind, Kind::Pps(..))
     }
 
     /// Whether several programs can read it at a time. What one has to own is left to the daemon.
     pub fn is_shared(&self) -> bool {
-        !matches!(self.kind, Kind::Sock(_))
+        !matches!(self.kind, Kind::Sock(_) | Kind::Nmea(..))
     }
 
     /// Whether what it says has usually come over a serial line.
     fn is_serial(&self) -> bool {
-        matches!(self.kind, Kind::Shm(_) | Kind::Sock(_))
+        matches!(self.kind, Kind::Shm(_) | Kind::Sock(_) | Kind::Nmea(..) | Kind::Gpsd { pulse: false, .. })
     }
 }
 
@@ -359,6 +427,12 @@ mod tests {
         let sock = read("SOCK /run/chrony.ttyS0.sock refid PPS lock GPS prefer trust").unwrap();
         assert_eq!((sock.name(), sock.lock.as_deref()), ("PPS".to_owned(), Some("GPS")));
         assert_eq!(read("SHM 2:perm=0644").unwrap().name(), "SHM2");
+        assert_eq!(read("PPS /dev/pps0:clear lock GPS").unwrap().kind, Kind::Pps("/dev/pps0".into(), true));
+        assert!(read("PHC /dev/ptp0 tai poll 0").unwrap().tai);
+        assert_eq!(read("NMEA /dev/ttyS0:115200").unwrap().kind, Kind::Nmea("/dev/ttyS0".into(), 115_200));
+        assert_eq!(read("VMCLOCK refid VM").unwrap().kind, Kind::Vmclock("/dev/vmclock0".into()));
+        let gpsd = read("GPSD pulse device /dev/ttyS0").unwrap();
+        assert_eq!((gpsd.name(), gpsd.place()), ("PPS".to_owned(), "GPSD 127.0.0.1:2947".to_owned()));
     }
 
     #[test]
@@ -378,6 +452,10 @@ mod tests {
             ("SHM 0 delay -1", "delay needs"),
             ("SHM 0 prefer prefer", "twice"),
             ("SHM 0 prefer noselect", "contradict"),
+            ("SHM 0 pulse", "no option \"pulse\""),
+            ("PPS /dev/pps0:rising", "PPS needs"),
+            ("NMEA /dev/ttyS0:fast", "NMEA needs"),
+            ("GPSD device", "device needs"),
         ] {
             let why = read(text).unwrap_err().to_string();
             assert!(why.contains(word), "{text}: {why}");
@@ -401,7 +479,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics_and_what_is_read_shows_as_itself(
-            text in "(SHM [0-9]{1,3}|SOCK /[a-z]{1,8}|\\PC{0,9})( (refid [A-Z]{1,5}|poll -?[0-9]|delay 0\\.[0-9]{1,9}|offset -?[0-9]\\.[0-9]{1,6}|prefer|tai|noselect|trust|lock GPS)){0,4}",
+            text in "(SHM [0-9]{1,3}|SOCK /[a-z]{1,8}|PPS /dev/pps0(:clear)?|PHC /dev/ptp[0-9]|GPSD( pulse| device /dev/x)?|NMEA /dev/t:[0-9]{1,6}|VMCLOCK|\\PC{0,9})( (refid [A-Z]{1,5}|poll -?[0-9]|delay 0\\.[0-9]{1,9}|offset -?[0-9]\\.[0-9]{1,6}|prefer|tai|noselect|trust|lock GPS)){0,4}",
         ) {
             if let Ok(clock) = read(&text) {
                 prop_assert_eq!(read(&clock.to_string()), Ok(clock));

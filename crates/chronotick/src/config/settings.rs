@@ -40,6 +40,7 @@ macro_rules! outside {
 
 outside! {
     SERVERS = "CHRONOTICK_NTP_SERVERS", "--ntp-servers", ntp_servers;
+    PEERS = "CHRONOTICK_PEERS", "--peers", peers;
     CLOCKS = "CHRONOTICK_REFERENCE_CLOCKS", "--reference-clocks", reference_clocks;
     PRESET = "CHRONOTICK_PRESET", "--preset", preset;
     WARM_UP = "CHRONOTICK_WARMUP", "--warmup", warmup;
@@ -136,7 +137,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);
 static LONG_TERM: [Setting; 6] = model_settings!("long_term", long_term);
 
-static BEFORE_MODELS: [Setting; 11] = [
+static BEFORE_MODELS: [Setting; 12] = [
     setting!(
         PRESET_KEY,
         PRESET,
@@ -189,6 +190,16 @@ static BEFORE_MODELS: [Setting; 11] = [
         |node| count(node, 0..=250),
         "The narrow bound assumes that one way takes at most so many thousandths of the fastest round trip longer; 0 for none."
     ),
+    Setting {
+        key: "clock_measurement.peers",
+        doc: "Other nodes that run ChronoTick and serve NTP: host or host:port; a name may have an address for each node.",
+        outside: PEERS,
+        set: |config, node| {
+            config.peers = servers(node)?;
+            Ok(())
+        },
+        get: |config| config.peers.shown(),
+    },
     Setting {
         key: "clock_measurement.reference_clocks",
         doc: "Reference clocks of this machine, each a line as in chrony.conf: SHM 0 refid GPS delay 0.2 noselect.",

@@ -9,10 +9,12 @@ mod link;
 #[cfg(feature = "models")]
 mod models;
 mod names;
+mod peers;
 mod recorded;
 mod reference;
 mod report;
 mod saved;
+mod statistics;
 
 use crate::config::Config;
 use crate::door::Door;
@@ -26,9 +28,11 @@ use chronotick_core::{
 use chronotick_os::{Waker, Watch, wait};
 use link::Link;
 use names::Names;
+use peers::Peers;
 use recorded::Recorded;
 use reference::Reference;
-use std::collections::VecDeque;
+use statistics::Statistics;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -120,6 +124,8 @@ pub struct Daemon {
     settings: chronotick_ntp::Settings,
     links: Vec<Link>,
     references: Vec<Reference>,
+    peers: Peers,
+    statistics: BTreeMap<SourceId, Statistics>,
     names: Names,
     watch: Watch,
     outlets: Outlets,
@@ -199,6 +205,8 @@ impl Daemon {
             },
             links: Vec::new(),
             references,
+            peers: Peers::new(&config.peers, now, wake.clone()),
+            statistics: BTreeMap::new(),
             #[cfg(feature = "models")]
             models: models::Models::start(config, now, wake.clone()),
             conditions: sensing.then(conditions::Sensors::start).flatten(),
@@ -230,6 +238,7 @@ impl Daemon {
         while !self.stop.asked.load(Ordering::Acquire) {
             let now = self.now();
             self.fill_names(now);
+            self.peers.poll(now);
             for link in &mut self.links {
                 link.association.set_interval(self.engine.poll_interval(now));
                 self.engine.polled_every(link.source, link.association.interval());
@@ -271,9 +280,10 @@ impl Daemon {
     fn wait(&self) -> io::Result<()> {
         let due = self.links.iter().filter_map(|link| link.association.next_event());
         let polled = self.references.iter().map(Reference::next_event);
-        let next = due.chain(polled).fold(self.next_report, RawInstant::min);
+        let next = due.chain(polled).chain(self.peers.next_event()).fold(self.next_report, RawInstant::min);
         let mut fds = vec![self.stop.waker.as_fd()];
         fds.extend(self.links.iter().map(|link| link.socket.as_fd()));
+        fds.extend(self.peers.fds());
         wait(&fds, Some((next - self.now()).max(Span::ZERO)))?;
         self.stop.waker.rest();
         Ok(())
@@ -298,7 +308,17 @@ impl Daemon {
             self.engine.measure(measurement);
         }
         self.note_events();
+        self.receive_peers();
         !measurements.is_empty()
+    }
+
+    /// Compares this node with its peers, once there is a time to compare.
+    fn receive_peers(&mut self) {
+        if !self.peers.is_empty() && self.engine.last_trusted().is_some() {
+            let now = self.now();
+            let solution = self.engine.solution(now);
+            self.peers.receive(&*self.machine, &solution);
+        }
     }
 
     /// Compares a measurement with corrected time, as that was before, and with the system clock, and tells the feed.
@@ -317,6 +337,11 @@ impl Daemon {
                 self.compared.0 += 1;
                 self.compared.1 += u64::from(ours > theirs);
             }
+        }
+        let statistics = self.statistics.entry(m.source).or_default();
+        statistics.system_offset_ns = Some((m.utc - system).as_nanos());
+        if let Some(corrected) = corrected {
+            statistics.add(m.at, (m.utc - corrected).as_nanos());
         }
         let Some((server, address)) = self.named(m.source) else { return };
         self.outlets.feed.tell(News::Measured(Arc::new(Measured {
@@ -406,6 +431,8 @@ impl Daemon {
                     link.association.restart(now);
                 }
                 self.references.iter_mut().for_each(Reference::restart);
+                self.statistics.clear();
+                self.peers.restart(now);
             }
         }
         self.note_events();
@@ -505,6 +532,7 @@ impl Daemon {
             let why = link.trouble.as_deref().unwrap_or("it was of no use");
             log::warn!("{} ({}) is given up: {why}", link.address, self.names.names[link.name].server);
             self.engine.remove_source(link.source);
+            self.statistics.remove(&link.source);
             match link.association.denied() {
                 Some(_) => self.names.deny(link.name, link.address),
                 None => self.names.set_aside(link.name, link.address),

@@ -3,9 +3,10 @@
 use super::Daemon;
 use super::link::Link;
 use super::reference::Reference;
+use super::statistics::Statistics;
 use crate::feed::News;
 use crate::snapshot::{
-    BoundView, ClockView, EdgeView, HorizonView, ModelView, PathView, Snapshot, SourceView, Traffic,
+    BoundView, ClockView, EdgeView, HorizonView, ModelView, NtpView, PathView, Snapshot, SourceView, Traffic,
 };
 use crate::trace::Line;
 use chronotick_clock::ClockPair;
@@ -114,12 +115,14 @@ impl Daemon {
                 .into(),
             },
             sources,
+            peers: self.peers.views(raw, solution.bound_growth),
             models,
             unresolved: self
                 .names
                 .names
                 .iter()
                 .filter_map(|name| Some(format!("{}: {}", name.server, name.failure.as_ref()?)))
+                .chain(self.peers.unresolved())
                 .collect(),
             events: self.events.iter().map(|event| (**event).clone()).collect(),
             memory_bytes: resident_memory(),
@@ -153,12 +156,7 @@ impl Daemon {
             late_ns: (reading.latest - reading.estimate).as_nanos(),
             bound_growth_ppm: solution.bound_growth.as_ppm(),
             rms_offset_ns: mean_square.sqrt().round() as i64,
-            leap: match solution.leap {
-                Leap::None => "none",
-                Leap::Insert => "insert",
-                Leap::Delete => "delete",
-            }
-            .into(),
+            leap: announced(solution.leap).into(),
             last_measurement_seconds: Some((raw - last).as_secs_f64()),
         })
     }
@@ -241,6 +239,11 @@ impl Daemon {
             sent: association.counters().sent,
             answers: association.counters().accepted,
             trouble: link.trouble.clone(),
+            ntp: association.server().map(|packet| NtpView {
+                version: packet.version,
+                poll: packet.poll,
+                precision: packet.precision,
+            }),
             ..self.measured("server", status, raw, utc)
         }
     }
@@ -264,26 +267,21 @@ impl Daemon {
         let newest = status.newest.as_ref();
         let Role { noselect, prefer, trust, require } = status.role;
         let options = [("noselect", noselect), ("prefer", prefer), ("trust", trust), ("require", require)];
+        let statistics = self.statistics.get(&status.id);
         SourceView {
             mode: mode.into(),
-            server: String::new(),
-            address: String::new(),
             options: options.iter().filter(|(_, said)| *said).map(|(name, _)| (*name).into()).collect(),
             verdict: status.verdict.to_string(),
-            best: false,
             stratum: newest.map(|m| m.stratum),
-            reference: String::new(),
-            poll_seconds: 0.0,
-            reach: 0,
             last_answer_seconds: newest.map(|m| (raw - m.received).as_secs_f64()),
             offset_ns: status.newest_error.map(|error| error.as_nanos()),
+            system_offset_ns: statistics.and_then(|s| s.system_offset_ns),
+            leap: newest.map(|m| announced(m.leap).into()),
+            statistics: statistics.and_then(Statistics::view),
             delay_ns: newest.map(|m| m.delay.as_nanos()),
             root_delay_ns: newest.map(|m| m.root_delay.as_nanos()),
             root_dispersion_ns: newest.map(|m| m.root_dispersion.as_nanos()),
             stamps: newest.map(|m| stamps(m.stamps).into()),
-            sent: 0,
-            answers: 0,
-            trouble: None,
             contradictions: status.contradictions,
             path: self.engine.estimator().path(status.id).map(|path| PathView {
                 offset_ns: path.offset.as_nanos(),
@@ -296,7 +294,17 @@ impl Daemon {
                 low: edge(&bound.low, raw),
                 high: edge(&bound.high, raw),
             }),
+            ..SourceView::default()
         }
+    }
+}
+
+/// A leap second, as it is announced.
+fn announced(leap: Leap) -> &'static str {
+    match leap {
+        Leap::None => "none",
+        Leap::Insert => "insert",
+        Leap::Delete => "delete",
     }
 }
 

@@ -550,6 +550,7 @@ pub(super) mod tests {
             text: text.into(),
         };
         Snapshot {
+            peers: Vec::new(),
             version: "1.2.3".into(),
             pid: 42,
             simulation: false,

@@ -3,7 +3,8 @@
 
 use crate::config::{Kind, ReferenceClock};
 use chronotick_core::Span;
-use chronotick_os::refclock::{Driver, Sample, Trouble, shm::Shm, sock::Sock};
+use chronotick_os::refclock::gpsd::{Gpsd, Report};
+use chronotick_os::refclock::{Driver, Sample, Trouble, nmea::Nmea, shm::Shm, sock::Sock};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,8 +146,40 @@ pub(super) fn driver(clock: &ReferenceClock) -> Open {
         Ok(match &clock.kind {
             Kind::Shm(unit) => Box::new(Shm::open(*unit, clock.anyone, oldest)?),
             Kind::Sock(path) => Box::new(Sock::bind(path, oldest)?),
+            Kind::Gpsd { address, device, pulse } => {
+                let report = if *pulse { Report::Pulse } else { Report::Serial };
+                Box::new(Gpsd::connect(address, report, device.as_deref())?)
+            }
+            Kind::Nmea(path, baud) => Box::new(Nmea::open(path, *baud)?),
+            Kind::Pps(..) | Kind::Phc(_) | Kind::Vmclock(_) => return of_the_kernel(&clock),
         })
     })
+}
+
+/// The driver of a clock that only Linux has.
+#[cfg(target_os = "linux")]
+fn of_the_kernel(clock: &ReferenceClock) -> io::Result<Box<dyn Driver>> {
+    use chronotick_os::refclock::{phc, phc::Phc, pps::Edge, pps::Pps, vmclock::Vmclock};
+    let every = Span::from_secs(1);
+    Ok(match &clock.kind {
+        Kind::Pps(path, clear) => Box::new(Pps::open(path, if *clear { Edge::Clear } else { Edge::Assert })?),
+        Kind::Vmclock(page) => Box::new(Vmclock::open(page, every)?),
+        Kind::Phc(path) if clock.tai => {
+            let unknown = "the kernel does not know by how much TAI is ahead of UTC; leave out `tai` and set `offset -37`";
+            let ahead = phc::kernel_tai().ok_or_else(|| io::Error::other(unknown))?;
+            Box::new(Phc::open(path, ahead, every)?)
+        }
+        Kind::Phc(path) => Box::new(Phc::open(path, Span::ZERO, every)?),
+        _ => return Err(io::Error::other("no clock of the kernel's")),
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn of_the_kernel(clock: &ReferenceClock) -> io::Result<Box<dyn Driver>> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("{}: only Linux has this kind of clock", clock.place()),
+    ))
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
-//! The views for people: status, sources, tracking and explain, as text made of a snapshot. Where a view follows
-//! chrony's (`sources`, `tracking`) it has chrony's columns and chrony's signs, and converts them here and nowhere else.
+//! The views for people, as text made of a snapshot: status and explain here; those that follow chrony's, with its columns,
+//! units and signs, in [`sources`] and [`tracking`], which convert them and nowhere else.
 
-use crate::snapshot::{BoundView, EdgeView, HorizonView, ModelView, Snapshot, SourceView, Traffic};
+pub(super) mod sources;
+pub(super) mod tracking;
+mod units;
+
+pub(crate) use sources::{mark, mode};
+use units::{short, signed};
+
+use crate::snapshot::{BoundView, EdgeView, HorizonView, ModelView, Snapshot, Traffic};
 use crate::utc::since;
 use chronotick_clock::{NarrowBound, Reading, Span};
 use std::fmt::Write;
@@ -59,138 +66,6 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     for event in snapshot.events.iter().rev().take(5).rev() {
         line("Event", format!("{} {}", event.time, event.text));
     }
-    out
-}
-
-const LEGEND: &str = "  .- Mode   '^' = server, '=' = peer, '#' = reference clock
- / .- State '*' = confines the bound most, '+' = trusted, '-' = no majority, 'x' = falseticker, '?' = unmeasured
-| /                                                    .- xxxx +/- zzzz
-||      Reachability register (octal) -.               |  xxxx = corrected time ahead of the source (+) or behind (-)
-||      Log2 (poll interval) --.       |               |  zzzz = root distance: how wrong this sample may be
-||                              \\      |               |
-";
-
-/// The sources in chrony's columns and signs: a positive sample means that corrected time is ahead of the source.
-pub(super) fn sources(snapshot: &Snapshot, verbose: bool) -> String {
-    let mut out = String::new();
-    if verbose {
-        out.push_str(LEGEND);
-    }
-    let _ = writeln!(out, "{:<3}{:<30} Stratum Poll Reach LastRx Last sample", "MS", "Name/IP address");
-    out.push_str(&"=".repeat(79));
-    out.push('\n');
-    for source in &snapshot.sources {
-        let stratum = source.stratum.map_or("-".into(), |s| s.to_string());
-        let poll = source.poll_seconds.max(1e-3).log2().round();
-        let last = source.last_answer_seconds.map_or("-".into(), |s| format!("{s:.0}"));
-        let sample = source.offset_ns.map_or(String::new(), |offset| {
-            let distance =
-                half(source.delay_ns) + half(source.root_delay_ns) + source.root_dispersion_ns.unwrap_or(0);
-            format!("{} +/- {}", signed(-offset), short(distance))
-        });
-        let name = &source.address;
-        let _ = writeln!(
-            out,
-            "{}{} {name:<30} {stratum:>7} {poll:>4} {:>5o} {last:>6} {sample}",
-            mode(source),
-            mark(source),
-            source.reach
-        );
-        if verbose {
-            for text in why(source) {
-                let _ = writeln!(out, "     {text}");
-            }
-        }
-    }
-    for name in &snapshot.unresolved {
-        let _ = writeln!(out, "^? {name}");
-    }
-    out
-}
-
-pub(crate) fn mode(source: &SourceView) -> char {
-    match source.mode.as_str() {
-        "refclock" => '#',
-        "peer" => '=',
-        _ => '^',
-    }
-}
-
-pub(crate) fn mark(source: &SourceView) -> char {
-    match source.verdict.as_str() {
-        "trusted" if source.best => '*',
-        "trusted" => '+',
-        "falseticker" => 'x',
-        "no majority" => '-',
-        _ => '?',
-    }
-}
-
-/// What chrony hides: why a source has its mark.
-fn why(source: &SourceView) -> Vec<String> {
-    let mut lines = vec![format!(
-        "{}, {}: {} of {} polls answered, {} stamps",
-        source.server,
-        source.verdict,
-        source.answers,
-        source.sent,
-        source.stamps.as_deref().unwrap_or("no")
-    )];
-    if let Some(bound) = &source.bound {
-        let (low, high) = (signed(bound.earliest_ns), signed(bound.latest_ns));
-        lines.push(format!("true time between {low} and {high} of corrected time"));
-    }
-    if let Some(path) = &source.path {
-        let (offset, floor) = (signed(path.offset_ns), short(path.floor_ns));
-        lines.push(format!("path: offset {offset}, least round trip {floor}, weight {:.2}", path.weight));
-    }
-    if source.contradictions > 0 {
-        lines.push(format!("contradicted itself {} times", source.contradictions));
-    }
-    lines.extend(source.trouble.iter().map(|trouble| format!("last trouble: {trouble}")));
-    lines
-}
-
-/// The clock in chrony's fields and signs. There is no single reference: the source named is the one that confines
-/// the bound most.
-pub(super) fn tracking(snapshot: &Snapshot) -> String {
-    let mut out = String::new();
-    let mut line =
-        |name: &str, text: String| writeln!(out, "{name:<16}: {text}").expect("a String takes all");
-    let best = snapshot.sources.iter().find(|s| s.best);
-    let secs = |ns: i64| format!("{:.9} seconds", ns as f64 * 1e-9);
-    let Some(clock) = &snapshot.clock else {
-        line("Reference ID", "00000000 ()".into());
-        line("Leap status", "Not synchronised".into());
-        return out;
-    };
-    line("Reference ID", best.map_or("00000000 ()".into(), |s| format!("{} ({})", s.reference, s.address)));
-    line("Stratum", best.and_then(|s| s.stratum).map_or("0".into(), |s| (s + 1).to_string()));
-    line(
-        "Last measurement",
-        clock.last_measurement_seconds.map_or("never".into(), |s| format!("{s:.1} seconds ago")),
-    );
-    let system = secs(clock.system_offset_ns.abs());
-    let speed = if clock.system_offset_ns < 0 { "fast" } else { "slow" };
-    line("System time", format!("{system} {speed} of corrected time"));
-    line(
-        "Last offset",
-        best.and_then(|s| s.offset_ns).map_or("-".into(), |o| format!("{:+.9} seconds", -o as f64 * 1e-9)),
-    );
-    line("RMS offset", secs(clock.rms_offset_ns));
-    let speed = if clock.rate_ppm < 0.0 { "fast" } else { "slow" };
-    line("Frequency", format!("{:.3} ppm {speed}", clock.rate_ppm.abs()));
-    line("Skew", format!("{:.3} ppm", clock.rate_sigma_ppm));
-    let half_width = (clock.early_ns / 2).saturating_add(clock.late_ns / 2);
-    line("Root distance", secs(half_width));
-    line("Update interval", best.map_or("-".into(), |s| format!("{:.1} seconds", s.poll_seconds)));
-    let leap = match (snapshot.state.as_str(), clock.leap.as_str()) {
-        ("synced" | "holdover", "insert") => "Insert second",
-        ("synced" | "holdover", "delete") => "Delete second",
-        ("synced" | "holdover", _) => "Normal",
-        _ => "Not synchronised",
-    };
-    line("Leap status", leap.into());
     out
 }
 
@@ -320,34 +195,4 @@ fn terms(edge: &EdgeView) -> String {
         short(*root_dispersion_ns),
         short(*ageing_ns)
     )
-}
-
-fn half(ns: Option<i64>) -> i64 {
-    ns.unwrap_or(0).max(0) / 2
-}
-
-/// Four characters of value and the unit, as chrony prints spans: `13us`, `2708us`, `11ms`.
-fn short(ns: i64) -> String {
-    let (value, unit) = match ns.unsigned_abs() {
-        0..10_000 => (ns, "ns"),
-        10_000..10_000_000 => (ns / 1_000, "us"),
-        10_000_000..10_000_000_000 => (ns / 1_000_000, "ms"),
-        _ => (ns / 1_000_000_000, "s"),
-    };
-    format!("{value}{unit}")
-}
-
-fn signed(ns: i64) -> String {
-    format!("{}{}", if ns < 0 { "" } else { "+" }, short(ns))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_print_as_chrony_does() {
-        let shown = [653, 3_653, -13_000, -2_708_000, 9_895_000, 17_000_000, 11_000_000_000].map(signed);
-        assert_eq!(shown, ["+653ns", "+3653ns", "-13us", "-2708us", "+9895us", "+17ms", "+11s"]);
-    }
 }
