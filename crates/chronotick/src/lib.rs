@@ -9,6 +9,7 @@
 //! * [`metrics`] are the numbers for monitoring.
 //! * [`serve`] tells other machines the time by NTP.
 //! * [`record`] keeps the history.
+//! * [`service`] installs the daemon as a service, and tells its service manager how it is.
 //! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
 //! * [`demo`] runs all of it against a simulated clock.
 
@@ -28,6 +29,7 @@ pub mod models;
 pub mod peers;
 pub mod record;
 pub mod serve;
+pub mod service;
 pub mod snapshot;
 pub mod trace;
 mod utc;

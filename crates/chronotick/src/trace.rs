@@ -11,7 +11,7 @@ use chronotick_core::{
     RawInstant, Role, Settings, Solution, SourceId, Span, Stamps, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -411,7 +411,9 @@ impl Tape {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        Tape::to(BufWriter::new(File::create(path)?))
+        File::create(path)?;
+        // At its end, wherever that is by then: logrotate may have cut the file.
+        Tape::to(BufWriter::new(OpenOptions::new().append(true).open(path)?))
     }
 
     fn to(mut file: impl Write + Send + 'static) -> io::Result<Tape> {

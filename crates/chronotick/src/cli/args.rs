@@ -1,6 +1,7 @@
 //! The grammar of the command line.
 
 pub use super::mcp::{Hook, Mcp};
+pub use super::service::ServiceCommand;
 #[cfg(feature = "models")]
 use crate::models::Reference;
 use clap::{Args, Parser, Subcommand};
@@ -125,6 +126,20 @@ pub enum Command {
     Mcp(Mcp),
     /// One line of time context, for the prompt hooks of agents' hosts.
     Hook(Hook),
+    /// Run the daemon as a service of this machine, or of yourself: systemd on Linux, launchd on macOS.
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Completions of this command line, for a shell to read.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// The manual page, or with a folder the pages of all commands.
+    Man {
+        /// Where the pages go.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Let the engine live through simulated worlds and score it against their truth.
     Simulate(Simulate),
     /// Replay recorded exchanges through the engine, and score it where the truth lies beside them; or a debug trace, to

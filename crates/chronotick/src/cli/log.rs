@@ -80,7 +80,8 @@ impl WarmUp {
     }
 }
 
-fn summary(snapshot: &Snapshot) -> String {
+/// The clock in one line.
+pub(super) fn summary(snapshot: &Snapshot) -> String {
     let trusted = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count();
     let sources = format!("{trusted} of {} sources trusted", snapshot.sources.len());
     match &snapshot.clock {

@@ -11,7 +11,9 @@ mod mcp;
 #[cfg(feature = "models")]
 mod models;
 mod now;
+mod paper;
 mod run;
+mod service;
 #[cfg(feature = "models")]
 mod train;
 pub(crate) mod views;
@@ -57,6 +59,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Watch(options)) => watch::execute(&arguments, options),
         Some(Command::Mcp(options)) => mcp::execute(&arguments, options),
         Some(Command::Hook(options)) => mcp::hook(&arguments, options),
+        Some(Command::Service(what)) => service::execute(what),
+        Some(Command::Completions { shell }) => paper::completions(*shell),
+        Some(Command::Man { out }) => paper::man(out.as_deref()),
         Some(Command::Simulate(options)) => accuracy::simulate(options),
         Some(Command::Replay(options)) => accuracy::replay(options),
         Some(Command::Score(options)) => accuracy::score(options),

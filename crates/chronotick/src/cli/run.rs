@@ -37,6 +37,7 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
         keep_status(&follower, &dir, |snapshot| warm_up.show(snapshot));
     })?;
     let recorder = crate::record::start(&config, &outlets.feed)?;
+    crate::service::notify::start(&outlets, logging::summary)?;
     Daemon::new(&config, Box::new(Host), outlets, stop, Some(config.state_dir.clone())).run()?;
     if let Some(http) = http {
         http.join();
