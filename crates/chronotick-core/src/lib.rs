@@ -21,6 +21,7 @@ pub mod estimate;
 mod event;
 mod exchange;
 mod fusion;
+mod kernel;
 mod measurement;
 mod past;
 mod select;
@@ -41,6 +42,7 @@ pub use fusion::{
     Ahead, Basis, CHANNELS, Conditions, Forecast, HorizonStatus, Implausible, Member, MemberStatus, Outlook,
     Standing,
 };
+pub use kernel::{Claim, Course, KernelClock};
 pub use measurement::{Measurement, SourceId, Stamps};
 pub use past::{Past, Prospect, Series, Smoothed};
 pub use select::{Interval, Role};

@@ -7,6 +7,7 @@
 //! * The [`Monitor`] follows a clock: levels, alerts with hysteresis, trends, as [`Event`]s.
 //! * [`Health`] is the document that every door shows; a [`Report`] says what a stretch of time was like.
 //! * [`Consensus`] is what a majority of servers says of one clock, once; [`Policy`] what may be done about it.
+//! * [`Steering`] says what to do to the system clock from second to second, by the same policy.
 //! * [`RtcDiagnosis`] says what ails the battery-backed clock, [`DeviceClocks`] follows the clocks of devices.
 //!
 //! Offset = true − local, everywhere.
@@ -24,6 +25,7 @@ mod policy;
 mod profile;
 mod report;
 mod rtc;
+mod steering;
 mod trend;
 
 pub use consensus::{Answer, Consensus, NoConsensus};
@@ -37,4 +39,5 @@ pub use policy::{Decision, Policy, Refusal};
 pub use profile::Profile;
 pub use report::{Excursion, Point, Report, ServiceLevel};
 pub use rtc::{Battery, RtcDiagnosis, RtcReading, Timescale};
+pub use steering::{Known, Manner, Order, Reluctance, Steering, Terms};
 pub use trend::Trend;

@@ -9,6 +9,7 @@
 //! * [`Sensors`]: load, temperature and the like, which may move an oscillator's frequency.
 //! * [`yield_to_others`]: the lowest priority, for a thread that may wait.
 //! * [`refclock`]: reference clocks of this machine, each a driver that waits on a thread of its own.
+//! * [`Steer`]: a clock that can be steered, and [`SystemClock`], this machine's; [`rival`] names another program that does.
 //! * [`raw_now`] and [`ClockPair`] are those of `chronotick-clock`.
 //!
 //! | | Linux | elsewhere |
@@ -29,6 +30,7 @@ pub mod refclock;
 mod sensors;
 mod socket;
 mod stamping;
+mod steer;
 mod wait;
 
 pub use chronotick_clock::{ClockPair, raw_now};
@@ -39,4 +41,5 @@ pub use random::random_u64;
 pub use sensors::Sensors;
 pub use socket::TimestampedSocket;
 pub use stamping::Stamping;
+pub use steer::{Steer, SystemClock, rival};
 pub use wait::{Waker, wait};

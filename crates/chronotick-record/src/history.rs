@@ -232,7 +232,11 @@ impl History {
         })
     }
 
-    fn failed(&self, source: rusqlite::Error) -> HistoryError {
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(crate) fn failed(&self, source: rusqlite::Error) -> HistoryError {
         HistoryError::Database { path: self.path.clone(), source }
     }
 

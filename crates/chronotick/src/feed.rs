@@ -19,6 +19,8 @@ pub enum News {
     Measured(Arc<Measured>),
     /// Something happened.
     Happened(Arc<EventView>),
+    /// The system clock was corrected, or it was decided not to.
+    Steered(Arc<Steered>),
     /// What was measured in the last hours, for whoever wants to know it better than it was known then; every few minutes.
     Past(Arc<Past>),
 }
@@ -48,6 +50,23 @@ pub struct Measured {
     pub stratum: u8,
     /// Who took the local time stamps: `kernel` or `user`.
     pub stamps: &'static str,
+}
+
+/// What was done to the system clock, or why nothing was. Told when it changes, and once a minute.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Steered {
+    /// When, on the raw clock, in ns.
+    pub raw_ns: i64,
+    /// True time then, ns since 1970.
+    pub utc_ns: i64,
+    /// `step`, `slew`, `stand` (nothing may be done) or `fail` (it could not be done).
+    pub action: &'static str,
+    /// By how much the clock was set ahead, or what is being slewed.
+    pub amount_ns: i64,
+    /// How much faster the clock runs than the raw clock.
+    pub frequency_ppm: f64,
+    /// The same in words, with the reason.
+    pub text: String,
 }
 
 /// Where the daemon tells its news; clones are the same feed.

@@ -8,8 +8,9 @@
 //! * `models` (feature `models`) are the forecasters, as checkpoints here or behind an address.
 //! * [`metrics`] are the numbers for monitoring.
 //! * [`serve`] tells other machines the time by NTP.
-//! * [`record`] keeps the history.
 //! * [`service`] installs the daemon as a service, and tells its service manager how it is.
+//! * [`record`] keeps the history and the audit log.
+//! * [`discipline`] corrects the system clock, where that is asked for.
 //! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
 //! * [`demo`] runs all of it against a simulated clock.
 
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod discipline;
 pub mod door;
 pub mod feed;
 pub mod http;

@@ -1,14 +1,6 @@
 //! Instants and lengths of time in words, one way for every view and door.
 
-use chronotick_clock::Timestamp;
-
-/// RFC 3339 in UTC with nanoseconds.
-pub(crate) fn rfc3339(utc: Timestamp) -> String {
-    match jiff::Timestamp::from_nanosecond(i128::from(utc.as_nanos())) {
-        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string(),
-        Err(_) => format!("{} ns after 1970-01-01T00:00:00Z", utc.as_nanos()),
-    }
-}
+pub(crate) use chronotick_record::rfc3339;
 
 /// A length of time in its two largest units.
 pub(crate) fn since(seconds: f64) -> String {
@@ -24,6 +16,7 @@ pub(crate) fn since(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chronotick_clock::Timestamp;
 
     #[test]
     fn every_instant_has_words() {

@@ -117,4 +117,44 @@ fn what_was_measured_is_known_afterwards() {
     let runs = history.runs(first, end).expect("read");
     assert_eq!((runs.len(), runs[0].configuration.len()), (1, 64));
     assert!(runs[0].ended >= last);
+    what_people_ask(&daemon, between, first);
+}
+
+/// The same by the command line: the history, an export, the audit log.
+fn what_people_ask(daemon: &Daemon, reading: Timestamp, first: Timestamp) {
+    let ask = |arguments: &[&str]| command(&daemon.dirs, arguments).output().expect("it runs");
+    let object = |arguments: &[&str]| -> serde_json::Value {
+        let output = ask(arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+    };
+    let seconds = format!("{}.{:09}", reading.as_nanos() / 1_000_000_000, reading.as_nanos() % 1_000_000_000);
+    let at = object(&["history", "at", &seconds, "--json"]);
+    assert_eq!((&at["known"], &at["times_shown"]), (&true.into(), &1.into()), "{at}");
+    let before = format!("{}", first.as_nanos() / 1_000_000_000 - 86_400);
+    let never = ask(&["history", "at", &before]);
+    let complaint = String::from_utf8_lossy(&never.stderr).into_owned();
+    assert!(!never.status.success() && complaint.contains("the record begins only later"), "{complaint}");
+    let query = object(&["history", "query", "--since", "1h", "--json"]);
+    assert!(
+        query["samples_found"].as_u64() >= Some(2) && !query["events"].as_array().expect("a list").is_empty()
+    );
+    let csv = ask(&["history", "export", "--format", "csv", "--table", "measurements"]);
+    assert!(String::from_utf8_lossy(&csv.stdout).starts_with("time,server,address,system_offset_ns,"));
+
+    let verdict = object(&["audit", "verify", "--json"]);
+    assert_eq!(
+        (&verdict["ended"], &verdict["broken"]),
+        (&true.into(), &serde_json::Value::Null),
+        "{verdict}"
+    );
+    let attested = object(&["audit", "attest", "--since", "1h", "--limit", "1s", "--json"]);
+    assert_eq!(attested["within_percent"], 100.0, "{attested}");
+    assert!(attested["monitored_seconds"].as_u64() >= Some(5), "{attested}");
+    let folder = daemon.state_dir().join("audit");
+    let file =
+        std::fs::read_dir(&folder).expect("a folder").next().expect("a file").expect("an entry").path();
+    let text = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, text.replacen("\"began\"", "\"begun\"", 1)).expect("written");
+    let broken = ask(&["audit", "verify"]);
+    assert!(!broken.status.success() && String::from_utf8_lossy(&broken.stdout).contains("line 1: its hash"));
 }

@@ -119,6 +119,12 @@ pub enum Command {
     },
     /// The same and its history, live in the terminal; lines of text where there is no terminal.
     Watch(super::watch::Watch),
+    /// What was: the offset of the system clock at a past reading, stretches of time, exports.
+    #[command(subcommand)]
+    History(super::history::HistoryCommand),
+    /// The audit log: verify it, and attest what it says of a stretch of time.
+    #[command(subcommand)]
+    Audit(super::audit::AuditCommand),
     /// Check, show or write the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -5,7 +5,9 @@
 
 mod accuracy;
 pub mod args;
+pub mod audit;
 mod config;
+pub mod history;
 mod log;
 mod mcp;
 #[cfg(feature = "models")]
@@ -18,6 +20,7 @@ mod service;
 mod train;
 pub(crate) mod views;
 mod watch;
+mod when;
 
 pub use args::Arguments;
 
@@ -62,6 +65,8 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Service(what)) => service::execute(what),
         Some(Command::Completions { shell }) => paper::completions(*shell),
         Some(Command::Man { out }) => paper::man(out.as_deref()),
+        Some(Command::History(what)) => history::execute(&arguments, what),
+        Some(Command::Audit(what)) => audit::execute(&arguments, what),
         Some(Command::Simulate(options)) => accuracy::simulate(options),
         Some(Command::Replay(options)) => accuracy::replay(options),
         Some(Command::Score(options)) => accuracy::score(options),

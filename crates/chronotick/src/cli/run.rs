@@ -38,6 +38,7 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     })?;
     let recorder = crate::record::start(&config, &outlets.feed)?;
     crate::service::notify::start(&outlets, logging::summary)?;
+    crate::discipline::start(&config, &outlets.feed)?;
     Daemon::new(&config, Box::new(Host), outlets, stop, Some(config.state_dir.clone())).run()?;
     if let Some(http) = http {
         http.join();

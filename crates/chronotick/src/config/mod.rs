@@ -14,6 +14,7 @@
 //! # Ok::<(), chronotick::config::Invalid>(())
 //! ```
 
+mod discipline;
 mod finding;
 mod http;
 mod layers;
@@ -31,13 +32,14 @@ mod template;
 mod time_server;
 mod yaml;
 
+pub use discipline::{Correction, Discipline};
 pub use finding::{Finding, Invalid, Origin, Problem};
 pub use http::Http;
 pub use layers::{Effective, Loaded, Overrides, search_paths};
 pub use mcp::Mcp;
 pub use preset::Preset;
 pub(crate) use read::in_words;
-pub use record::History;
+pub use record::{Audit, History};
 pub use refclock::{InvalidClock, Kind, ReferenceClock};
 pub use serve::{Listen, Serve, ServeNtp, ServeNts};
 pub use server::{InvalidServer, ServerAddress};
@@ -79,6 +81,12 @@ pub struct Config {
     pub history: History,
     /// The door for agents.
     pub mcp: Mcp,
+    /// The audit log.
+    pub audit: Audit,
+    /// Whether and how the system clock is corrected.
+    pub discipline: Discipline,
+    /// Within which limits.
+    pub correction: Correction,
     /// What is logged.
     pub log_level: LogLevel,
     /// Whether everything that goes into the engine and out of it is written down.
@@ -305,6 +313,9 @@ impl Default for Config {
             serve: Serve::default(),
             history: History::default(),
             mcp: Mcp::default(),
+            audit: Audit::default(),
+            discipline: Discipline::default(),
+            correction: Correction::default(),
             log_level: LogLevel::Info,
             debug_trace: false,
             debug_log_file: None,

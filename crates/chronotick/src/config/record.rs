@@ -1,9 +1,10 @@
 //! The settings of the record: what is kept of the past, and for how long.
 
-use super::read::{count, switch};
+use super::read::{count, seconds, switch};
 use super::settings::{Setting, setting};
 use chronotick_clock::Span;
 use chronotick_record::Keep;
+use chronotick_record::audit::Rotation;
 
 /// What is kept of the past (`history`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,33 @@ impl History {
     }
 }
 
-pub(super) static SETTINGS: [Setting; 3] = [
+/// The audit log (`audit`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Whether it is kept.
+    pub enabled: bool,
+    /// A system clock that can be further from true time than this is an excursion.
+    pub limit: Span,
+    /// A file is not continued once it has so many megabytes.
+    pub rotate_megabytes: u32,
+    /// Whether each line waits for the disk.
+    pub fsync: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Audit {
+        Audit { enabled: true, limit: Span::from_millis(50), rotate_megabytes: 16, fsync: true }
+    }
+}
+
+impl Audit {
+    /// The same as the log's own terms: besides, a new file is begun each day.
+    pub fn rotation(&self) -> Rotation {
+        Rotation { bytes: u64::from(self.rotate_megabytes) << 20, daily: true, fsync: self.fsync }
+    }
+}
+
+pub(super) static SETTINGS: [Setting; 7] = [
     setting!(
         "history.enabled",
         None,
@@ -51,5 +78,33 @@ pub(super) static SETTINGS: [Setting; 3] = [
         history.keep_summaries_days,
         |node| count(node, 1..=36_500),
         "For so many days a summary of each minute is kept, and events and corrections."
+    ),
+    setting!(
+        "audit.enabled",
+        None,
+        audit.enabled,
+        switch,
+        "Whether every correction, decision, excursion, gap and restart goes to the audit log in the state directory."
+    ),
+    setting!(
+        "audit.limit",
+        None,
+        audit.limit,
+        |node| seconds(node, Span::from_micros(1)..=Span::from_secs(86_400)),
+        "A system clock that can be further from true time than so many seconds, by the bound, is an excursion."
+    ),
+    setting!(
+        "audit.rotate_megabytes",
+        None,
+        audit.rotate_megabytes,
+        |node| count(node, 1..=4_096),
+        "A file of the audit log is not continued once it has so many megabytes; each day has a new one anyway."
+    ),
+    setting!(
+        "audit.fsync",
+        None,
+        audit.fsync,
+        switch,
+        "Whether each line of the audit log is on the disk before the next is written."
     ),
 ];

@@ -1,6 +1,7 @@
-//! The record: follows the feed on a thread of its own and keeps the history. Nothing waits for it; what it cannot write
+//! The record: follows the feed on threads of its own and keeps the history and the audit log. Nothing waits for it; what it cannot write
 //! is lost and said.
 
+mod audit;
 mod rows;
 
 use crate::config::Config;
@@ -16,14 +17,17 @@ use std::time::Duration;
 /// The threads that keep the record.
 #[derive(Debug)]
 pub struct Recorder {
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Recorder {
     /// Waits until everything that the daemon told before its end is written.
     pub fn finish(self) {
-        if self.thread.is_some_and(|thread| thread.join().is_err()) {
-            log::error!("the history's thread has failed");
+        for thread in self.threads {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                log::error!("the thread of the {name} has failed");
+            }
         }
     }
 }
@@ -33,20 +37,36 @@ impl Recorder {
 /// # Errors
 /// If no thread can be started.
 pub fn start(config: &Config, feed: &Feed) -> io::Result<Recorder> {
-    if !config.history.enabled {
-        return Ok(Recorder { thread: None });
+    let mut threads = Vec::new();
+    if config.history.enabled {
+        threads.push(keep_history(config, feed)?);
     }
+    if config.audit.enabled {
+        threads.push(keep_audit(config, feed)?);
+    }
+    Ok(Recorder { threads })
+}
+
+/// An audit log that cannot be gone on from is worth an error in the log; time is served in any case.
+fn keep_audit(config: &Config, feed: &Feed) -> io::Result<JoinHandle<()>> {
+    let (config, follower) = (config.clone(), feed.follow());
+    std::thread::Builder::new().name("audit".into()).spawn(move || match audit::Auditor::begin(&config) {
+        Ok(mut auditor) => auditor.follow(&follower),
+        Err(e) => log::error!("there is no audit log: {e}"),
+    })
+}
+
+fn keep_history(config: &Config, feed: &Feed) -> io::Result<JoinHandle<()>> {
     let began = ClockPair::now().system;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let run = Run { began, ended: began, boot: boot(), version, configuration: config.digest() };
     let store = Store::new(&config.state_dir, run, config.history.keep());
     let (follower, mut keeper) = (feed.follow(), Keeper::new(store));
-    let thread = std::thread::Builder::new().name("history".into()).spawn(move || {
+    std::thread::Builder::new().name("history".into()).spawn(move || {
         // Where priorities are not per thread it runs at the usual one.
         let _ = chronotick_os::yield_to_others();
         keeper.keep(&follower);
-    })?;
-    Ok(Recorder { thread: Some(thread) })
+    })
 }
 
 /// What turns news into rows, and when they are written.
@@ -128,6 +148,7 @@ impl Keeper {
                 self.waiting.extend(self.narrowest.take().map(Row::Sample));
                 self.sampled = None;
             }
+            News::Steered(steered) => self.waiting.extend(rows::correction(steered)),
             News::Past(past) => self.settle(past),
         }
     }

@@ -1,9 +1,10 @@
 //! News as rows of the history.
 
-use crate::feed::Measured;
+use crate::discipline::state;
+use crate::feed::{Measured, Steered};
 use crate::snapshot::{ClockView, EventView, Snapshot};
-use chronotick_clock::{Offset, Rate, RawInstant, Span, State, Timestamp};
-use chronotick_record::{Event, Measurement, Row, Sample, Weight};
+use chronotick_clock::{Offset, Rate, RawInstant, Span, Timestamp};
+use chronotick_record::{Correction, Event, Measurement, Row, Sample, Weight};
 
 pub(super) fn sample(snapshot: &Snapshot, clock: &ClockView, epoch: u32, stepped: bool) -> Sample {
     let system = Timestamp::from_nanos(clock.system_ns);
@@ -23,10 +24,18 @@ pub(super) fn sample(snapshot: &Snapshot, clock: &ClockView, epoch: u32, stepped
     }
 }
 
-/// The state by its name; one that is not known is an error, never healthy.
-fn state(name: &str) -> State {
-    let all = [State::Warmup, State::Synced, State::Holdover, State::Unsynced];
-    all.into_iter().find(|state| state.name() == name).unwrap_or(State::Error)
+/// What was done to the clock; that nothing was is for the audit log.
+pub(super) fn correction(steered: &Steered) -> Option<Row> {
+    let done = matches!(steered.action, "step" | "slew");
+    done.then(|| {
+        Row::Correction(Correction {
+            utc: Timestamp::from_nanos(steered.utc_ns),
+            action: steered.action.into(),
+            amount: Span::from_nanos(steered.amount_ns),
+            frequency: Rate::from_ppm(steered.frequency_ppm),
+            reason: steered.text.clone(),
+        })
+    })
 }
 
 pub(super) fn measurement(measured: &Measured) -> Row {
