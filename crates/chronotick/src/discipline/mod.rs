@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::feed::{Ended, Feed, Follower, News, Steered};
 use crate::snapshot::{ClockView, Snapshot};
 use chronotick_clock::{Leap, Rate, RawInstant, Span, State, Timestamp, raw_now};
-use chronotick_monitor::{ClockError, Known, Order, Steering};
+use chronotick_core::{Claim, Course};
+use chronotick_monitor::{ClockError, Known, Order, Reluctance, Steering};
 use chronotick_os::{Steer, SystemClock};
 use std::io;
 use std::path::Path;
@@ -35,6 +36,8 @@ struct Hand {
     rival: Option<String>,
     looked: Option<RawInstant>,
     told: Option<(RawInstant, &'static str, String)>,
+    /// Whether the kernel was told by us that the clock is synchronised.
+    claimed: bool,
 }
 
 impl Hand {
@@ -46,7 +49,7 @@ impl Hand {
     const TELL_EVERY: Span = Span::from_secs(60);
 
     fn new(steering: Steering, clock: Box<dyn Steer>, feed: Feed) -> Hand {
-        Hand { steering, clock, feed, rival: None, looked: None, told: None }
+        Hand { steering, clock, feed, rival: None, looked: None, told: None, claimed: false }
     }
 
     fn follow(&mut self, follower: &Follower) {
@@ -77,7 +80,7 @@ impl Hand {
         let Some(known) = snapshot.clock.as_ref().map(|clock| known(snapshot, clock)) else { return };
         let order =
             self.clock.read().map(|kernel| self.steering.decide(&known, &kernel, self.rival.as_deref()));
-        let done = order.and_then(|order| self.obey(&order).map(|()| order));
+        let done = order.and_then(|order| self.obey(&order, &known).map(|()| order));
         match done {
             Ok(order) => self.tell(&known, &order),
             Err(e) => {
@@ -86,9 +89,9 @@ impl Hand {
         }
     }
 
-    fn obey(&mut self, order: &Order) -> io::Result<()> {
+    fn obey(&mut self, order: &Order, known: &Known) -> io::Result<()> {
         let course = match order {
-            Order::Stand(_) => return Ok(()),
+            Order::Stand(why) => return self.withdraw(why, known),
             Order::Run(course) => course,
             Order::Step { by, course, .. } => {
                 self.clock.step(*by)?;
@@ -96,8 +99,22 @@ impl Hand {
             }
         };
         let kernel = self.clock.run(course)?;
+        self.claimed = course.claim.synchronised;
         self.steering.done(&kernel);
         Ok(())
+    }
+
+    /// What was claimed of the clock no longer holds: it is left at its frequency, and nobody is told that it is synchronised.
+    /// Where another program steers, the claim is that program's.
+    fn withdraw(&mut self, why: &Reluctance, known: &Known) -> io::Result<()> {
+        if !std::mem::take(&mut self.claimed) || matches!(why, Reluctance::Rival(_)) {
+            return Ok(());
+        }
+        let frequency = self.clock.read()?.frequency;
+        let unknown = Span::from_secs(16);
+        let bound = known.error.map_or(unknown, ClockError::bound).min(unknown);
+        let claim = Claim { max_error: bound, estimated_error: bound, synchronised: false, leap: Leap::None };
+        self.clock.run(&Course { frequency, slew: Span::ZERO, claim }).map(drop)
     }
 
     fn tell(&mut self, known: &Known, order: &Order) {

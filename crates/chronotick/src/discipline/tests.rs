@@ -1,5 +1,5 @@
 use super::*;
-use chronotick_core::{Course, KernelClock};
+use chronotick_core::KernelClock;
 use chronotick_monitor::{Manner, Policy, Terms};
 use std::sync::Mutex;
 
@@ -53,11 +53,19 @@ fn an_order_is_carried_out_and_told() {
     let mut hand = Hand::new(Steering::new(terms), Box::new(Noted(done.clone(), kernel)), feed);
     let known = known_off_by(Span::from_millis(1_300));
     let order = hand.steering.decide(&known, &kernel, None);
-    hand.obey(&order).expect("obeys");
+    hand.obey(&order, &known).expect("obeys");
     hand.tell(&known, &order);
     assert_eq!(*done.lock().expect("is whole"), ["step 1.000 s", "run 2.000 ms"]);
     let Ok(Some(News::Steered(told))) = follower.next(Duration::ZERO) else { panic!("was not told") };
     assert_eq!((told.action, told.amount_ns), ("step", 1_000_000_000));
+    assert!(hand.clock.read().expect("is read").synchronised);
+    // Once time is lost, nobody is told any more that the clock is right.
+    let lost = Known { state: State::Unsynced, ..known };
+    let order = hand.steering.decide(&lost, &kernel, None);
+    hand.obey(&order, &lost).expect("obeys");
+    assert!(!hand.clock.read().expect("is read").synchronised);
+    hand.obey(&order, &lost).expect("obeys");
+    assert_eq!(done.lock().expect("is whole").len(), 3, "which is said once");
 }
 
 #[test]
