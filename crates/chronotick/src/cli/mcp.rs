@@ -52,11 +52,11 @@ pub struct Hook {
 
 /// One line of time context on stdout. Always well: a hook that fails disturbs the prompt that it was to serve.
 pub(super) fn hook(arguments: &Arguments, options: &Hook) -> Result<ExitCode, Failure> {
-    let zone = match &options.timezone {
-        None => TimeZone::system(),
-        Some(name) => TimeZone::get(name)
-            .map_err(|e| format!("--timezone: {e}; give an IANA name such as Europe/Berlin"))?,
-    };
+    let zone = options.timezone.as_deref().map(TimeZone::get).transpose().unwrap_or_else(|e| {
+        eprintln!("chronotick: --timezone: {e}; give an IANA name such as Europe/Berlin");
+        None
+    });
+    let zone = zone.unwrap_or_else(TimeZone::system);
     let door = Door::open(runtime_dir(arguments).as_deref()).ok();
     let (reading, system) = (door.as_ref().map(|door| door.clock.now_checked()), ClockPair::now().system);
     let simulated = door.as_ref().and_then(|door| door.snapshot().ok()).is_some_and(|s| s.simulation);

@@ -1,7 +1,6 @@
 //! Who asked what: one JSON object a line for each tool call. Lines go to a thread that writes them; where it does not
 //! keep up they are dropped and counted, so that no answer waits for a disk.
 
-use super::arguments::printable;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -24,7 +23,7 @@ pub(super) struct Entry {
     /// What the client calls itself.
     pub(super) client: Option<String>,
     pub(super) tool: String,
-    /// As they came, made harmless and cut.
+    /// As they came, in printable ASCII, cut.
     pub(super) arguments: String,
     /// `answered`, `refused` (with the mend), `limited`, `unknown`.
     pub(super) outcome: &'static str,
@@ -39,13 +38,12 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Entry {
-    /// The arguments as they may stand in a log.
+    /// The arguments as they may stand in a log: nothing in them can move a terminal's cursor.
     pub(super) fn arguments(given: &rmcp::model::JsonObject) -> String {
-        if given.is_empty() {
-            "{}".into()
-        } else {
-            printable(&serde_json::to_string(given).unwrap_or_default())
-        }
+        const MOST: usize = 240;
+        let text = serde_json::to_string(given).expect("JSON has a JSON form");
+        let safe = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+        text.chars().take(MOST).map(safe).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use super::time::{Present, seconds};
 use crate::door::Door;
 use crate::utc::rfc3339;
 use chronotick_clock::{Offset, Span, State, Timestamp};
-use chronotick_record::{NotKnown, PastOffset};
+use chronotick_record::{How, NotKnown, PastOffset};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -67,7 +67,13 @@ impl Corrected {
             )));
         }
         let past = match door.system_offset_at(system) {
-            Some(Ok(past)) => Ok(Past::recorded(&past)),
+            Some(Ok(past)) => {
+                let recorded = Past::recorded(&past);
+                // The newest sample is seconds old; the page may know better what was since.
+                let recent = Past::recent(&present, system, age)
+                    .filter(|_| past.how == How::Edge && past.step.is_none());
+                Ok(recent.filter(|recent| recent.max_error() < recorded.max_error()).unwrap_or(recorded))
+            }
             Some(Err(why @ (NotKnown::Gap { .. } | NotKnown::SteppedOver { .. }))) => Err(why.to_string()),
             other => Past::recent(&present, system, age).ok_or_else(|| match other {
                 Some(Err(why)) => why.to_string(),
@@ -99,7 +105,7 @@ impl Corrected {
             time_uncertainty: known.map(|p| seconds(p.sigma)),
             earliest_ns: known.zip(time).map(|(p, time)| nanos(time - p.early)),
             latest_ns: known.zip(time).map(|(p, time)| nanos(time + p.late)),
-            max_error_seconds: known.map(|p| seconds(p.early.max(p.late))),
+            max_error_seconds: known.map(|p| seconds(p.max_error())),
             corrected_time_ns: time.map(nanos),
             system_time_ns: nanos(system),
             age_seconds: seconds(age),
@@ -110,6 +116,10 @@ impl Corrected {
 }
 
 impl Past {
+    fn max_error(&self) -> Span {
+        self.early.max(self.late)
+    }
+
     fn recorded(past: &PastOffset) -> Past {
         let mut advice =
             format!("True time was within {} of corrected_time ({}).", past.max_error(), past.how.name());
