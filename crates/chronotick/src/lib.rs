@@ -7,7 +7,7 @@
 //! * [`cli`] answers people, [`watch`] shows them live, [`mcp`] answers agents, [`http`] answers machines.
 //! * `models` (feature `models`) are the forecasters, as checkpoints here or behind an address.
 //! * [`metrics`] are the numbers for monitoring.
-//! * [`serve`] tells other machines the time by NTP.
+//! * [`serve`] tells other machines the time by NTP, [`relay`] passes on what others tell.
 //! * [`service`] installs the daemon as a service, and tells its service manager how it is.
 //! * [`record`] keeps the history and the audit log.
 //! * [`discipline`] corrects the system clock, where that is asked for.
@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod models;
 pub mod peers;
 pub mod record;
+pub mod relay;
 pub mod serve;
 pub mod service;
 pub mod snapshot;

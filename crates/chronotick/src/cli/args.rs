@@ -163,6 +163,8 @@ pub enum Command {
     /// Train ChronoTick's own forecasting model on simulated clocks, or judge one in other worlds.
     #[cfg(feature = "models")]
     Train(Train),
+    /// NTP for nodes that reach no server by themselves: each UDP port leads to one server outside.
+    Relay(super::relay::Relay),
     /// A simulated clock and four servers on loopback, one of them lying: estimate, bound and truth side by side.
     Demo(Demo),
 }

@@ -14,6 +14,7 @@ mod mcp;
 mod models;
 mod now;
 mod paper;
+mod relay;
 mod run;
 mod service;
 #[cfg(feature = "models")]
@@ -75,6 +76,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         #[cfg(feature = "models")]
         Some(Command::Train(options)) => train::execute(options),
         Some(Command::Demo(options)) => crate::demo::execute(options).map(|()| ExitCode::SUCCESS),
+        Some(Command::Relay(options)) => relay::execute(options),
         Some(Command::Run) | None => run::daemon(&arguments),
     };
     outcome.unwrap_or_else(|failure| {

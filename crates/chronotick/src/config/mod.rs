@@ -60,7 +60,7 @@ pub struct Config {
     /// Reference clocks of this machine; no two of one name.
     pub reference_clocks: Vec<ReferenceClock>,
     /// Other nodes that are measured directly, by the addresses of their NTP servers; a name may stand for several.
-    pub peers: Vec<ServerAddress>,
+    pub peers: Vec<TimeServer>,
     /// How often they are polled.
     pub timing: Timing,
     /// The model for the next seconds.

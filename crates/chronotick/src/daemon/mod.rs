@@ -189,7 +189,7 @@ impl Daemon {
             engine.restore(&saved);
         }
         let references = reference::start_all(&config.reference_clocks, &mut engine, now, &wake);
-        let keying = keying::Keying::new(config.ntp.nts_ca_file.clone());
+        let resolve = names::system(keying::Keying::new(config.ntp.nts_ca_file.clone()));
         // This machine's temperature says nothing of a simulated clock.
         let sensing = config.covariates && config.fusion.enabled && !machine.is_simulated();
         Daemon {
@@ -205,12 +205,12 @@ impl Daemon {
             },
             links: Vec::new(),
             references,
-            peers: Peers::new(&config.peers, now, wake.clone()),
+            peers: Peers::new(&config.peers, resolve.clone(), now, wake.clone()),
             statistics: BTreeMap::new(),
             #[cfg(feature = "models")]
             models: models::Models::start(config, now, wake.clone()),
             conditions: sensing.then(conditions::Sensors::start).flatten(),
-            names: Names::new(&config.ntp.servers, now, names::system(keying), wake),
+            names: Names::new(&config.ntp.servers, now, resolve, wake),
             watch: Watch::new(),
             outlets,
             stop,

@@ -4,7 +4,7 @@
 use super::Machine;
 use super::link::Link;
 use super::names::{self, Names};
-use crate::config::ServerAddress;
+use crate::config::TimeServer;
 use crate::snapshot::PeerView;
 use chronotick_core::{Measurement, Rate, RawInstant, Solution, SourceId, Span};
 use chronotick_ntp::Settings;
@@ -36,9 +36,14 @@ impl Peers {
     const KEPT: usize = 8;
     const INTERVAL: Span = Span::from_secs(4);
 
-    pub(super) fn new(peers: &[ServerAddress], now: RawInstant, wake: Arc<dyn Fn() + Send + Sync>) -> Peers {
+    pub(super) fn new(
+        peers: &[TimeServer],
+        resolve: Arc<names::Resolve>,
+        now: RawInstant,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> Peers {
         Peers {
-            names: Names::new(peers, now, Arc::new(names::system), wake),
+            names: Names::new(peers, now, resolve, wake),
             links: Vec::new(),
             told: BTreeMap::new(),
             next: 0,
@@ -54,7 +59,8 @@ impl Peers {
         while let Some(found) = self.names.finished() {
             let index = found.name;
             let in_use = |a: &SocketAddr| self.links.iter().any(|link| link.address == *a);
-            for address in self.names.fresh(found, Peers::MEMBERS, &in_use, now) {
+            for endpoint in self.names.fresh(found, Peers::MEMBERS, &in_use, now) {
+                let address = endpoint.address;
                 // Nodes find themselves under the name that stands for all of them.
                 if is_own(address) {
                     self.names.deny(index, address);
@@ -62,7 +68,7 @@ impl Peers {
                 }
                 let source = SourceId(self.next);
                 self.next += 1;
-                match Link::open(index, address, source, settings(), now) {
+                match Link::open(index, endpoint, source, settings(), now) {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
                         self.names.set_aside(index, address);

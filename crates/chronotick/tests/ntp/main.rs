@@ -2,4 +2,5 @@
 
 mod daemon;
 mod nts;
+mod relay;
 mod server;
