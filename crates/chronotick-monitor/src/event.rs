@@ -9,6 +9,8 @@ use std::fmt;
 pub struct Event {
     /// Nanoseconds since 1970.
     pub utc_ns: i64,
+    /// Whether clock and sources are simulated: then it is not about real time.
+    pub simulation: bool,
     /// What.
     #[serde(flatten)]
     pub what: What,
@@ -127,6 +129,13 @@ impl What {
     }
 }
 
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = if self.simulation { "SIMULATION: " } else { "" };
+        write!(f, "{label}{}", self.what)
+    }
+}
+
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = chronotick_clock::Span::from_nanos;
@@ -158,9 +167,9 @@ mod tests {
 
     #[test]
     fn an_event_is_one_flat_object_with_its_name() {
-        let event = Event { utc_ns: 5, what: What::Step { by_ns: -7 } };
+        let event = Event { utc_ns: 5, simulation: false, what: What::Step { by_ns: -7 } };
         let text = serde_json::to_string(&event).unwrap();
-        assert_eq!(text, r#"{"utc_ns":5,"event":"step","by_ns":-7}"#);
+        assert_eq!(text, r#"{"utc_ns":5,"simulation":false,"event":"step","by_ns":-7}"#);
         assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
         assert_eq!(event.what.name(), "step");
     }

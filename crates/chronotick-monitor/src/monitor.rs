@@ -92,6 +92,7 @@ impl Latch {
 pub struct Monitor {
     profile: Profile,
     hysteresis: Hysteresis,
+    simulation: bool,
     level: Option<Judgement>,
     limit: Latch,
     state: Latch,
@@ -112,6 +113,7 @@ impl Monitor {
         Monitor {
             profile,
             hysteresis: Hysteresis::default(),
+            simulation: false,
             level: None,
             limit: Latch::default(),
             state: Latch::default(),
@@ -127,6 +129,11 @@ impl Monitor {
     /// The same with another rule for alerts.
     pub fn with_hysteresis(self, hysteresis: Hysteresis) -> Monitor {
         Monitor { hysteresis, ..self }
+    }
+
+    /// The same for a simulated clock: every event says so.
+    pub fn of_simulation(self, simulation: bool) -> Monitor {
+        Monitor { simulation, ..self }
     }
 
     /// What is expected of the clock.
@@ -186,7 +193,7 @@ impl Monitor {
         self.count(sample);
         self.level = Some(judged);
         let utc_ns = sample.utc.as_nanos();
-        found.into_iter().map(|what| Event { utc_ns, what }).collect()
+        found.into_iter().map(|what| Event { utc_ns, simulation: self.simulation, what }).collect()
     }
 
     fn count(&mut self, sample: &Sample) {

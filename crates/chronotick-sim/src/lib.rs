@@ -30,7 +30,7 @@ pub mod logged;
 mod machine;
 mod network;
 mod oscillator;
-mod plot;
+pub mod plot;
 mod quantity;
 mod random;
 pub mod recording;

@@ -1,33 +1,57 @@
 //! Plots as SVG: lines, bands and shaded stretches over linear or logarithmic axes. Colours are classes, so that the
-//! page decides on them.
+//! page decides on them. What the reports of other rooms show is drawn here, too.
 
 use std::fmt::Write as _;
 
 /// One picture.
-pub(crate) struct Plot {
-    pub(crate) title: String,
-    pub(crate) x: Axis,
-    pub(crate) y: Axis,
-    pub(crate) layers: Vec<Layer>,
+///
+/// ```
+/// use chronotick_sim::plot::{Axis, Layer, Plot, Shape};
+/// let line = Layer { name: "offset".into(), colour: 1, shape: Shape::Line(vec![(0.0, 1.0), (1.0, 2.0)]) };
+/// let plot = Plot {
+///     title: "Offset".into(),
+///     x: Axis::linear("hours", 0.0, 1.0),
+///     y: Axis::linear("ms", 0.0, 3.0),
+///     layers: vec![line],
+/// };
+/// assert!(plot.svg().starts_with("<svg"));
+/// ```
+pub struct Plot {
+    /// What stands above it.
+    pub title: String,
+    /// From left to right.
+    pub x: Axis,
+    /// From bottom to top.
+    pub y: Axis,
+    /// What is drawn, the first one first.
+    pub layers: Vec<Layer>,
 }
 
 /// One direction of a picture.
-pub(crate) struct Axis {
-    pub(crate) label: &'static str,
-    pub(crate) from: f64,
-    pub(crate) to: f64,
-    pub(crate) logarithmic: bool,
+pub struct Axis {
+    /// What it counts.
+    pub label: &'static str,
+    /// Where it begins.
+    pub from: f64,
+    /// Where it ends; beyond `from`.
+    pub to: f64,
+    /// Whether it counts decades.
+    pub logarithmic: bool,
 }
 
 /// What is drawn, in this order, and its name in the legend; an empty name stays out of it.
-pub(crate) struct Layer {
-    pub(crate) name: String,
+pub struct Layer {
+    /// Its name in the legend.
+    pub name: String,
     /// Number of the colour.
-    pub(crate) colour: usize,
-    pub(crate) shape: Shape,
+    pub colour: usize,
+    /// What is drawn.
+    pub shape: Shape,
 }
 
-pub(crate) enum Shape {
+/// What a layer draws.
+pub enum Shape {
+    /// Through points x, y.
     Line(Vec<(f64, f64)>),
     /// x, lower and upper edge.
     Band(Vec<(f64, f64, f64)>),
@@ -36,7 +60,7 @@ pub(crate) enum Shape {
 }
 
 /// What the classes look like, bright and dark.
-pub(crate) const STYLE: &str = include_str!("plot.css");
+pub const STYLE: &str = include_str!("plot.css");
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 280.0;
@@ -47,13 +71,13 @@ const BOTTOM: f64 = 44.0;
 
 impl Axis {
     /// An even axis.
-    pub(crate) fn linear(label: &'static str, from: f64, to: f64) -> Axis {
+    pub fn linear(label: &'static str, from: f64, to: f64) -> Axis {
         let to = if to > from { to } else { from + 1.0 };
         Axis { label, from, to, logarithmic: false }
     }
 
     /// A logarithmic axis over whole decades that holds all positive values.
-    pub(crate) fn decades(label: &'static str, values: impl Iterator<Item = f64>) -> Axis {
+    pub fn decades(label: &'static str, values: impl Iterator<Item = f64>) -> Axis {
         let usable = values.filter(|v| *v > 0.0 && v.is_finite());
         let (low, high) = usable.fold((f64::MAX, f64::MIN_POSITIVE), |(l, h), v| (l.min(v), h.max(v)));
         let (low, high) = if low > high { (1.0, 10.0) } else { (low, high) };
@@ -96,19 +120,19 @@ fn number(value: f64) -> String {
 }
 
 /// Text with the characters of markup made harmless.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 impl Plot {
     /// The picture as a file of its own.
-    pub(crate) fn file(&self) -> String {
+    pub fn file(&self) -> String {
         let style = format!("<style>{STYLE}svg {{ background: Canvas }}</style>");
         self.svg().replacen('>', &format!(">{style}"), 1)
     }
 
     /// The picture as an element of a page that includes [`STYLE`].
-    pub(crate) fn svg(&self) -> String {
+    pub fn svg(&self) -> String {
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\
              <text class=\"title\" x=\"{LEFT}\" y=\"16\">{title}</text>",

@@ -56,6 +56,11 @@ impl Door {
         self.within.is_some()
     }
 
+    /// Where the daemon publishes; none where the engine is within this process.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.clock.page_status().path?.parent().map(Path::to_owned)
+    }
+
     /// What the answer of a reading is made of; `known` is whether there is any.
     pub fn basis(&self, state: State, reason: Reason, known: bool) -> Basis {
         let left = matches!(reason, Reason::PublisherDead | Reason::PublisherSilent | Reason::Stopped);
@@ -83,10 +88,9 @@ impl Door {
                 feed.newest().ok_or_else(|| missing("the engine has not measured anything yet".into()))
             }
             None => {
-                let page = self.clock.page_status().path;
-                let dir = page.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
+                let dir = self.folder().unwrap_or_else(|| ".".into());
                 let named = |e| missing(format!("no status beside the clock page in {}: {e}", dir.display()));
-                Snapshot::read(dir).map(Arc::new).map_err(named)
+                Snapshot::read(&dir).map(Arc::new).map_err(named)
             }
         }
     }

@@ -12,6 +12,7 @@
 //! * [`record`] keeps the history and the audit log.
 //! * [`discipline`] corrects the system clock, where that is asked for.
 //! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
+//! * [`monitor`] judges the clock and tells whoever wants to know.
 //! * [`demo`] runs all of it against a simulated clock.
 
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ pub mod metrics;
 #[cfg(feature = "models")]
 pub mod models;
 pub mod peers;
+pub mod monitor;
 pub mod record;
 pub mod relay;
 pub mod serve;
@@ -37,3 +39,5 @@ pub mod snapshot;
 pub mod trace;
 mod utc;
 pub mod watch;
+
+pub use monitor::synchronizer::TimeSynchronizer;

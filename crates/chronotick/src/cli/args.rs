@@ -2,6 +2,7 @@
 
 pub use super::mcp::{Hook, Mcp};
 pub use super::service::ServiceCommand;
+pub use super::monitor::MonitorCommand;
 #[cfg(feature = "models")]
 use crate::models::Reference;
 use clap::{Args, Parser, Subcommand};
@@ -125,6 +126,11 @@ pub enum Command {
     /// The audit log: verify it, and attest what it says of a stretch of time.
     #[command(subcommand)]
     Audit(super::audit::AuditCommand),
+    /// Judge the clock: drift, health, battery-backed clock, time service, reports.
+    ///
+    /// Exit codes: 0 healthy, 1 warning, 2 critical, 3 unknown.
+    #[command(subcommand)]
+    Monitor(MonitorCommand),
     /// Check, show or write the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

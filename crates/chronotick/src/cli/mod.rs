@@ -12,6 +12,7 @@ mod log;
 mod mcp;
 #[cfg(feature = "models")]
 mod models;
+mod monitor;
 mod now;
 mod paper;
 mod relay;
@@ -68,6 +69,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Man { out }) => paper::man(out.as_deref()),
         Some(Command::History(what)) => history::execute(&arguments, what),
         Some(Command::Audit(what)) => audit::execute(&arguments, what),
+        Some(Command::Monitor(what)) => monitor::execute(&arguments, what),
         Some(Command::Simulate(options)) => accuracy::simulate(options),
         Some(Command::Replay(options)) => accuracy::replay(options),
         Some(Command::Score(options)) => accuracy::score(options),

@@ -7,6 +7,7 @@ use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
 use crate::feed::{Follower, News};
 use crate::http::Server;
+use crate::monitor;
 use crate::snapshot::Snapshot;
 use chronotick_clock::{Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -32,6 +33,7 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     crate::serve::start(&config, &outlets)?;
     let agents = mcp::within(&config.mcp, door.clone())?;
     let http = Server::start(&config.http, door, outlets.feed.follow(), agents)?;
+    let watch = monitor::start(&config, outlets.feed.follow())?;
     let (follower, dir) = (outlets.feed.follow(), config.runtime_dir.clone());
     std::thread::Builder::new().name("status".into()).spawn(move || {
         keep_status(&follower, &dir, |snapshot| warm_up.show(snapshot));
@@ -40,6 +42,9 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     crate::service::notify::start(&outlets, logging::summary)?;
     crate::discipline::start(&config, &outlets.feed)?;
     Daemon::new(&config, Box::new(Host), outlets, stop, Some(config.state_dir.clone())).run()?;
+    if let Some(watch) = watch {
+        watch.join();
+    }
     if let Some(http) = http {
         http.join();
     }

@@ -20,6 +20,7 @@ mod http;
 mod layers;
 mod leap;
 mod mcp;
+mod monitor;
 mod obsolete;
 mod preset;
 mod read;
@@ -37,6 +38,7 @@ pub use finding::{Finding, Invalid, Origin, Problem};
 pub use http::Http;
 pub use layers::{Effective, Loaded, Overrides, search_paths};
 pub use mcp::Mcp;
+pub use monitor::{MetricName, Monitoring, ProfileName};
 pub use preset::Preset;
 pub(crate) use read::in_words;
 pub use record::{Audit, History};
@@ -47,7 +49,6 @@ pub use template::default_file;
 pub use time_server::{InvalidTimeServer, Security, TimeServer};
 
 use chronotick_clock::Span;
-use read::Word;
 use std::path::PathBuf;
 
 /// Everything that can be set. [`Default`] is what holds where nothing is.
@@ -87,6 +88,8 @@ pub struct Config {
     pub discipline: Discipline,
     /// Within which limits.
     pub correction: Correction,
+    /// The monitor.
+    pub monitor: Monitoring,
     /// What is logged.
     pub log_level: LogLevel,
     /// Whether everything that goes into the engine and out of it is written down.
@@ -187,17 +190,19 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
-        impl Word for $name {
+        impl $crate::config::read::Word for $name {
             const WORDS: &'static [(&'static str, $name)] = &[$($(($word, $name::$variant),)+)*];
         }
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.word())
+                f.pad($crate::config::read::Word::word(*self))
             }
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// A family of time-series models.
@@ -316,6 +321,7 @@ impl Default for Config {
             audit: Audit::default(),
             discipline: Discipline::default(),
             correction: Correction::default(),
+            monitor: Monitoring::default(),
             log_level: LogLevel::Info,
             debug_trace: false,
             debug_log_file: None,

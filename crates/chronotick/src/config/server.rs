@@ -35,6 +35,11 @@ impl ServerAddress {
     pub fn port(&self) -> u16 {
         self.port
     }
+    /// How many of its addresses are measured. Members of a pool are operated independently of each other, so four of
+    /// them are; other names stand for one operator, whose servers would only repeat each other.
+    pub(crate) fn members(&self) -> usize {
+        if self.host.split('.').any(|label| label == "pool") { 4 } else { 1 }
+    }
 }
 
 /// As it would be written: the port only where it is not 123.

@@ -63,16 +63,12 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Members of a pool are operated independently of each other, so several of them are measured; other names stand
-    /// for one operator, whose servers would only repeat each other.
-    const POOL_MEMBERS: usize = 4;
     const FIRST_PAUSE: Span = Span::from_secs(2);
     const LONGEST_PAUSE: Span = Span::from_secs(256);
 
     /// How many addresses of this name are measured.
     pub(super) fn members(&self) -> usize {
-        let is_pool = self.server.host().split('.').any(|label| label == "pool");
-        if is_pool { Name::POOL_MEMBERS } else { 1 }
+        self.server.members()
     }
 }
 

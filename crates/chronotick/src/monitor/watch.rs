@@ -1,0 +1,240 @@
+//! The monitor that lives beside the daemon: it follows the feed on a thread of its own, judges the clock every few seconds,
+//! tells its subscribers, and keeps what it remembers in a small file beside the clock page for those who ask for health.
+
+use super::subscribers::Subscribers;
+use crate::feed::{Follower, News};
+use crate::snapshot::{Snapshot, SourceView};
+use crate::utc::rfc3339;
+use chronotick_clock::{RawInstant, Span, Timestamp, raw_now};
+use chronotick_monitor::health::LastStep;
+use chronotick_monitor::{Alert, Backing, ClockError, Event, Health, Monitor, Sample, Status, What};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What the monitor remembers, for whoever asks for health.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// The raw instant of writing, in ns.
+    pub raw_ns: i64,
+    /// Share of the time since the start in which the clock's error was known.
+    pub coverage: Option<f64>,
+    /// When time was last backed by a majority.
+    pub last_sync_utc: Option<String>,
+    /// The newest step of the system clock.
+    pub last_step: Option<LastStep>,
+    /// The alerts that stand.
+    pub alerts: Vec<Alert>,
+}
+
+impl Remembered {
+    const FILE: &str = "monitor.json";
+    /// What is older is of a monitor that lives no more.
+    const STALE: Span = Span::from_secs(120);
+
+    /// What the monitor of this runtime directory remembers, if one lives.
+    pub fn read(dir: &Path) -> Option<Remembered> {
+        let bytes = fs::read(dir.join(Remembered::FILE)).ok()?;
+        let found: Remembered = serde_json::from_slice(&bytes).ok()?;
+        let age = raw_now() - RawInstant::from_nanos(found.raw_ns);
+        (Span::ZERO..Remembered::STALE).contains(&age).then_some(found)
+    }
+
+    fn write(&self, dir: &Path) -> io::Result<()> {
+        let fresh = dir.join(format!(".{}.{}", Remembered::FILE, std::process::id()));
+        fs::write(&fresh, serde_json::to_vec(self)?)?;
+        fs::rename(fresh, dir.join(Remembered::FILE))
+    }
+
+    /// Adds what only a memory has. A standing alert is at least a warning.
+    pub(super) fn complete(&self, health: &mut Health) {
+        health.compliance.coverage = self.coverage;
+        health.last_step = self.last_step.clone();
+        health.last_sync_utc = health.last_sync_utc.take().or_else(|| self.last_sync_utc.clone());
+        for alert in &self.alerts {
+            health.component(Status::Warning, format!("an alert stands: {alert}"));
+        }
+    }
+}
+
+/// What a monitor of this process remembers; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<RwLock<Remembered>>);
+
+impl Memory {
+    /// What it remembers now.
+    pub fn now(&self) -> Remembered {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, remembered: &Remembered) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clone_from(remembered);
+    }
+}
+
+/// Follows a daemon.
+#[derive(Debug)]
+pub struct Watch {
+    thread: JoinHandle<()>,
+    memory: Memory,
+}
+
+impl Watch {
+    /// What has not been heard of for so long is gone.
+    const SILENT: Span = Span::from_secs(5);
+
+    /// Starts following: the clock is judged every `interval`, and what is remembered goes into `dir`, if there is one.
+    ///
+    /// # Errors
+    /// If there is no thread left.
+    pub fn start(
+        follower: Follower,
+        monitor: Monitor,
+        subscribers: Subscribers,
+        interval: Span,
+        dir: Option<PathBuf>,
+    ) -> io::Result<Watch> {
+        let mut following = Following {
+            monitor,
+            subscribers,
+            dir,
+            before: None,
+            next: raw_now(),
+            interval,
+            remembered: Remembered::default(),
+            memory: Memory::default(),
+        };
+        let memory = following.memory.clone();
+        let run = move || following.run(&follower);
+        let thread = std::thread::Builder::new().name("monitor".into()).spawn(run)?;
+        Ok(Watch { thread, memory })
+    }
+
+    /// What it remembers.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
+    /// Waits until the feed has ended.
+    pub fn join(self) {
+        // A panic there was logged by the thread itself.
+        let _ = self.thread.join();
+    }
+}
+
+struct Following {
+    monitor: Monitor,
+    subscribers: Subscribers,
+    dir: Option<PathBuf>,
+    before: Option<Arc<Snapshot>>,
+    next: RawInstant,
+    interval: Span,
+    remembered: Remembered,
+    memory: Memory,
+}
+
+impl Following {
+    fn run(&mut self, follower: &Follower) {
+        while let Ok(news) = follower.next(Duration::from_secs(1)) {
+            if let Some(News::Status(snapshot)) = news {
+                self.compare(&snapshot);
+                self.before = Some(snapshot);
+            }
+            let now = raw_now();
+            if now >= self.next {
+                self.look(now);
+                self.next = now + self.interval;
+            }
+        }
+    }
+
+    /// One sample, judged and told.
+    fn look(&mut self, now: RawInstant) {
+        let Some(sample) = self.before.as_deref().map(|snapshot| from_status(snapshot, now)) else { return };
+        for event in self.monitor.take(&sample) {
+            self.subscribers.tell(&event);
+        }
+        self.remembered.raw_ns = now.as_nanos();
+        self.remembered.coverage = self.monitor.coverage();
+        self.remembered.alerts = self.monitor.alerts();
+        self.remembered.last_sync_utc = self.monitor.last_synced().map(|s| rfc3339(s.utc));
+        self.memory.keep(&self.remembered);
+        if let Some(dir) = &self.dir
+            && let Err(e) = self.remembered.write(dir)
+        {
+            log::debug!("what the monitor remembers cannot be kept in {}: {e}", dir.display());
+        }
+    }
+
+    /// What happened between two looks at the status: sources lost, a step, a leap second announced.
+    fn compare(&mut self, now: &Snapshot) {
+        let Some(before) = self.before.clone() else { return };
+        let utc_ns = utc_of(now).as_nanos();
+        for what in changes(&before, now) {
+            if let What::Step { by_ns } = what {
+                let utc = rfc3339(Timestamp::from_nanos(utc_ns));
+                self.remembered.last_step = Some(LastStep { utc, delta_ns: by_ns, by: "another".into() });
+            }
+            self.subscribers.tell(&Event { utc_ns, simulation: now.simulation, what });
+        }
+    }
+}
+
+fn utc_of(snapshot: &Snapshot) -> Timestamp {
+    let parsed = snapshot.written.parse::<jiff::Timestamp>().map(|t| t.as_nanosecond());
+    Timestamp::from_nanos(parsed.ok().and_then(|ns| i64::try_from(ns).ok()).unwrap_or_default())
+}
+
+fn is_heard(source: &SourceView) -> bool {
+    source.reach != 0 && source.verdict == "trusted"
+}
+
+fn changes(before: &Snapshot, now: &Snapshot) -> Vec<What> {
+    let mut found = Vec::new();
+    for lost in before.sources.iter().filter(|s| is_heard(s)) {
+        let same = now.sources.iter().find(|s| s.address == lost.address);
+        let why = match same {
+            None => "it is not asked any more".to_owned(),
+            Some(s) if s.reach == 0 => "it has left eight polls unanswered".to_owned(),
+            Some(s) if s.verdict != "trusted" => format!("it is {}", s.verdict),
+            Some(_) => continue,
+        };
+        found.push(What::SourceLost { source: format!("{} ({})", lost.server, lost.address), why });
+    }
+    if let (Some(then), Some(clock)) = (&before.clock, &now.clock) {
+        if then.leap != clock.leap {
+            found.push(What::Leap { announced: clock.leap.clone() });
+        }
+        let stepped = |e: &&crate::snapshot::EventView| e.kind == "disruption" && !before.events.contains(e);
+        if now.events.iter().any(|e| stepped(&e) && e.text.contains("system clock was stepped")) {
+            // Set ahead, it lacks so much less.
+            found.push(What::Step { by_ns: then.system_offset_ns - clock.system_offset_ns });
+        }
+    }
+    found
+}
+
+/// The system clock at the newest status; nothing is known of one that is too old.
+fn from_status(snapshot: &Snapshot, now: RawInstant) -> Sample {
+    let silent = snapshot.age(now) > Watch::SILENT;
+    let state = match snapshot.state.as_str() {
+        _ if silent => Backing::NoData,
+        "warmup" => Backing::Warmup,
+        "synced" => Backing::Synced,
+        "holdover" => Backing::Holdover,
+        "unsynced" => Backing::Unsynced,
+        _ => Backing::Error,
+    };
+    let span = Span::from_nanos;
+    let error = snapshot.clock.as_ref().filter(|_| !silent).map(|clock| ClockError {
+        offset: span(clock.system_offset_ns),
+        early: span(clock.early_ns),
+        late: span(clock.late_ns),
+    });
+    let agreeing = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count() as u32;
+    Sample { at: now, utc: utc_of(snapshot) + snapshot.age(now), state, error, agreeing }
+}
