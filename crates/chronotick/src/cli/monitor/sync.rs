@@ -17,10 +17,8 @@ pub(super) fn execute(arguments: &Arguments, options: &SyncTime) -> Result<ExitC
     let found = consensus.as_ref().ok();
     let agreeing = found.map_or(0, |c| c.agreeing.len() as u32);
     let decision = policy.decide(found.map(|c| c.error), agreeing, None, raw_now());
-    // Steering is another room's; until it is asked for by configuration nothing acts.
-    let may_act = false;
     let acts = matches!(decision, Decision::Slew { .. } | Decision::Step { .. });
-    let refused = match (&decision, acts && !options.dry_run && !may_act) {
+    let refused = match (&decision, acts && !options.dry_run) {
         (Decision::Refuse(why), _) => Some(why.to_string()),
         (_, true) => Some(
             "nothing was done: correcting the system clock is off (discipline: off); --dry-run only says what would be done"
