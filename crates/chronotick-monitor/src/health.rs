@@ -133,7 +133,7 @@ pub struct Reference {
     pub id: String,
     /// As configured.
     pub name: String,
-    /// `ntp`, `nts` or the kind of a reference clock.
+    /// `ntp`, or `refclock` for a clock of this machine.
     pub kind: String,
 }
 

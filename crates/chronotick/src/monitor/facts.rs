@@ -95,8 +95,9 @@ fn from_snapshot(health: &mut Health, snapshot: &Snapshot, now: Timestamp) {
     };
     if let Some(best) = sources.iter().find(|s| s.best) {
         health.stratum = best.stratum.map(|stratum| stratum.saturating_add(1));
-        health.reference =
-            Some(Reference { id: best.address.clone(), name: best.server.clone(), kind: "ntp".into() });
+        let kind = if best.mode == "refclock" { "refclock" } else { "ntp" };
+        let (id, name) = (best.address.clone(), best.server.clone());
+        health.reference = Some(Reference { id, name, kind: kind.into() });
     }
     let Some(clock) = &snapshot.clock else { return };
     health.frequency_ppm = Some(clock.rate_ppm);

@@ -209,8 +209,8 @@ fn changes(before: &Snapshot, now: &Snapshot) -> Vec<What> {
         if then.leap != clock.leap {
             found.push(What::Leap { announced: clock.leap.clone() });
         }
-        let stepped = |e: &&crate::snapshot::EventView| e.kind == "disruption" && !before.events.contains(e);
-        if now.events.iter().any(|e| stepped(&e) && e.text.contains("system clock was stepped")) {
+        let stepped = |e: &&crate::snapshot::EventView| e.kind == "system_step" && !before.events.contains(e);
+        if now.events.iter().any(|e| stepped(&e)) {
             // Set ahead, it lacks so much less.
             found.push(What::Step { by_ns: then.system_offset_ns - clock.system_offset_ns });
         }
