@@ -141,8 +141,7 @@ impl Following {
     fn run(&mut self, follower: &Follower) {
         while let Ok(news) = follower.next(Duration::from_secs(1)) {
             if let Some(News::Status(snapshot)) = news {
-                self.compare(&snapshot);
-                self.before = Some(snapshot);
+                self.hear(snapshot);
             }
             let now = raw_now();
             if now >= self.next {
@@ -150,6 +149,11 @@ impl Following {
                 self.next = now + self.interval;
             }
         }
+    }
+
+    fn hear(&mut self, snapshot: Arc<Snapshot>) {
+        self.compare(&snapshot);
+        self.before = Some(snapshot);
     }
 
     /// One sample, judged and told.
@@ -237,4 +241,91 @@ fn from_status(snapshot: &Snapshot, now: RawInstant) -> Sample {
     });
     let agreeing = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count() as u32;
     Sample { at: now, utc: utc_of(snapshot) + snapshot.age(now), state, error, agreeing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Feed;
+    use crate::snapshot::EventView;
+    use chronotick_monitor::Profile;
+    use serde_json::json;
+
+    const UTC: &str = "2026-11-21T09:37:29.000000000Z";
+
+    /// A daemon with two sources, as it stands at this moment.
+    fn snapshot(offset_ms: i64, verdicts: [&str; 2], leap: &str) -> Snapshot {
+        let source = |(i, verdict): (usize, &str)| SourceView {
+            server: "ntp.example".into(),
+            address: format!("192.0.2.{i}:123"),
+            verdict: verdict.into(),
+            reach: 0xff,
+            ..SourceView::default()
+        };
+        let sources: Vec<SourceView> = verdicts.into_iter().enumerate().map(source).collect();
+        serde_json::from_value(json!({
+            "version": "", "pid": 1, "simulation": false, "raw_ns": raw_now().as_nanos(), "written": UTC,
+            "uptime_seconds": 1.0, "warmup_progress": 1.0, "warmup_seconds": 1.0, "state": "synced",
+            "reason": "", "source": "bank", "traffic": crate::snapshot::Traffic::default(), "sources": sources,
+            "models": [], "unresolved": [], "events": [], "memory_bytes": 1,
+            "clock": {
+                "system_offset_ns": offset_ms * 1_000_000, "rate_ppm": 0.0, "rate_sigma_ppm": 0.0, "sigma_ns": 1,
+                "early_ns": 1_000, "late_ns": 1_000, "bound_growth_ppm": 1.0, "rms_offset_ns": 1, "leap": leap,
+                "last_measurement_seconds": 1.0,
+            },
+        }))
+        .unwrap()
+    }
+
+    fn names(events: &super::super::Stream) -> Vec<&'static str> {
+        std::iter::from_fn(|| events.next(Duration::ZERO)).map(|event| event.what.name()).collect()
+    }
+
+    #[test]
+    fn what_happens_between_two_looks_is_told_and_remembered() {
+        let (subscribers, dir) = (Subscribers::default(), tempfile::tempdir().unwrap());
+        let events = subscribers.stream();
+        let mut following = Following {
+            monitor: Monitor::new(Profile::default()),
+            subscribers,
+            dir: Some(dir.path().to_owned()),
+            before: None,
+            next: raw_now(),
+            interval: Span::from_secs(10),
+            remembered: Remembered::default(),
+            memory: Memory::default(),
+        };
+        let mut tell = |snapshot| {
+            following.hear(Arc::new(snapshot));
+            following.look(raw_now());
+            names(&events)
+        };
+        assert_eq!(tell(snapshot(100, ["trusted", "trusted"], "none")), ["sample"]);
+        assert_eq!(tell(snapshot(100, ["trusted", "trusted"], "none")), ["sample", "alert_raised"]);
+        let (time, kind, text) = (UTC.to_owned(), "system_step".to_owned(), String::new());
+        let step = EventView { time, utc_ns: 0, kind, source: None, text };
+        let after = Snapshot { events: vec![step], ..snapshot(0, ["trusted", "falseticker"], "insert") };
+        assert_eq!(tell(after), ["source_lost", "leap", "step", "sample", "level_changed"]);
+        let remembered = Remembered::read(dir.path()).unwrap();
+        assert_eq!(remembered, following.memory.now());
+        assert_eq!(remembered.last_step.unwrap().delta_ns, 100_000_000);
+        assert_eq!((remembered.alerts, remembered.coverage), (vec![Alert::Limit], Some(1.0)));
+    }
+
+    #[test]
+    fn it_ends_with_the_feed() {
+        let feed = Feed::default();
+        let monitor = Monitor::new(Profile::default());
+        let second = Span::from_secs(1);
+        let watch = Watch::start(feed.follow(), monitor, Subscribers::default(), second, None).unwrap();
+        feed.end();
+        watch.join();
+    }
+
+    #[test]
+    fn a_daemon_that_fell_silent_is_no_data() {
+        let old = Snapshot { raw_ns: 0, ..snapshot(0, ["trusted", "trusted"], "none") };
+        let sample = from_status(&old, RawInstant::from_nanos(0) + Span::from_secs(60));
+        assert_eq!((sample.state, sample.error), (Backing::NoData, None));
+    }
 }
