@@ -76,6 +76,15 @@ fn the_written_file_equals_the_defaults_without_a_warning() {
         unset,
         ["logging.debug_log_file", "runtime_dir", "state_dir", "http.token_file", "mcp.audit_file"]
     );
+    let without_a_value = [
+        "logging.debug_log_file",
+        "runtime_dir",
+        "state_dir",
+        "http.token_file",
+        "monitor.webhook_secret_file",
+        "monitor.command_file",
+    ];
+    assert_eq!(unset, without_a_value);
 }
 
 #[test]

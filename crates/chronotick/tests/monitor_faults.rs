@@ -128,7 +128,7 @@ impl Chronyd {
         let conf = dir.path().join("conf").display().to_string();
         let child = chronotick_peers::chronyd(&["-d", "-f", &conf])?.spawn().unwrap();
         let chronyd = Chronyd(child, dir);
-        chronyd.until("answers", |word| word.is_ok());
+        chronyd.until("answers", |word| word.is_ok()).unwrap();
         Some(chronyd)
     }
 

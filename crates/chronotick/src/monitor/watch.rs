@@ -269,7 +269,7 @@ mod tests {
             "reason": "", "source": "bank", "traffic": crate::snapshot::Traffic::default(), "sources": sources,
             "models": [], "unresolved": [], "events": [], "memory_bytes": 1,
             "clock": {
-                "system_offset_ns": offset_ms * 1_000_000, "rate_ppm": 0.0, "rate_sigma_ppm": 0.0, "sigma_ns": 1,
+                "system_ns": 0, "system_offset_ns": offset_ms * 1_000_000, "rate_ppm": 0.0, "rate_sigma_ppm": 0.0, "sigma_ns": 1,
                 "early_ns": 1_000, "late_ns": 1_000, "bound_growth_ppm": 1.0, "rms_offset_ns": 1, "leap": leap,
                 "last_measurement_seconds": 1.0,
             },
