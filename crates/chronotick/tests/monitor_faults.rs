@@ -433,8 +433,8 @@ fn b06_every_callback_is_called_also_when_attached_after_the_start() {
     sync.start().unwrap();
     let (told, heard) = channel();
     let (a, b) = (told.clone(), told);
-    sync.on_sync(move |_| drop(a.send("sync"))).unwrap();
-    sync.on_correction(move |_| drop(b.send("correction"))).unwrap();
+    sync.on_sync(move |_| a.send("sync").unwrap_or_default()).unwrap();
+    sync.on_correction(move |_| b.send("correction").unwrap_or_default()).unwrap();
     sync.reset();
     sync.force();
     let mut names: Vec<_> = (0..2).map(|_| heard.recv_timeout(SOON).unwrap()).collect();
@@ -447,7 +447,7 @@ fn b07_a_callback_that_panics_stops_nothing() {
     let sync = simulated(25).correction(false).build();
     sync.on_alert(|_| panic!("this callback panics on purpose")).unwrap();
     let (told, heard) = channel();
-    sync.on_sync(move |status| drop(told.send(status.checks))).unwrap();
+    sync.on_sync(move |status| told.send(status.checks).unwrap_or_default()).unwrap();
     sync.force();
     sync.force();
     assert_eq!((heard.recv_timeout(SOON), heard.recv_timeout(SOON)), (Ok(1), Ok(2)));

@@ -43,7 +43,7 @@ impl Place {
 
 /// A connection; its own end of a Unix socket is a file, which goes with it.
 enum Link {
-    Unix { socket: UnixDatagram, own: Own },
+    Unix { socket: UnixDatagram, _own: Own },
     Udp(UdpSocket),
 }
 
@@ -84,7 +84,7 @@ impl Link {
         std::fs::set_permissions(&own.0, Permissions::from_mode(0o666))?;
         socket.connect(path)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Link::Unix { socket, own })
+        Ok(Link::Unix { socket, _own: own })
     }
 
     fn ask(&self, command: u16, data: &[u8]) -> io::Result<Vec<u8>> {
@@ -98,7 +98,7 @@ impl Link {
         request.resize(LONGEST, 0);
         let mut buffer = [0; 1024];
         let len = match self {
-            Link::Unix { socket, own: _ } => {
+            Link::Unix { socket, _own } => {
                 socket.send(&request)?;
                 socket.recv(&mut buffer)?
             }
