@@ -72,15 +72,12 @@ fn the_written_file_equals_the_defaults_without_a_warning() {
     assert_eq!(loaded.config, Config::default());
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let unset: Vec<_> = loaded.settings().filter(|s| *s.origin == Origin::Default).map(|s| s.key).collect();
-    assert_eq!(
-        unset,
-        ["logging.debug_log_file", "runtime_dir", "state_dir", "http.token_file", "mcp.audit_file"]
-    );
     let without_a_value = [
         "logging.debug_log_file",
         "runtime_dir",
         "state_dir",
         "http.token_file",
+        "mcp.audit_file",
         "monitor.webhook_secret_file",
         "monitor.command_file",
     ];
