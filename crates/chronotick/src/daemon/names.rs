@@ -68,7 +68,7 @@ impl Name {
 
     /// How many addresses of this name are measured.
     pub(super) fn members(&self) -> usize {
-        self.server.members()
+        self.server.address.members()
     }
 }
 

@@ -87,7 +87,7 @@ pub fn ask(question: &Question) -> io::Result<Heard> {
         let now = raw_now();
         for one in asked.iter_mut().filter(|one| !one.is_done()) {
             if one.association.counters().sent < TRIES + u64::from(question.samples)
-                && let Some(request) = one.association.poll(now, random_u64())
+                && let Some(request) = one.association.poll(now, random_u64)
                 && let Err(e) = one.socket.send(&request)
             {
                 one.trouble = Some(format!("sending failed: {e}"));

@@ -98,6 +98,7 @@ impl Default for Builder {
     fn default() -> Builder {
         // One family of leap-second handling, as in the daemon's defaults.
         let servers = crate::config::Config::default().ntp.servers;
+        let servers = servers.into_iter().map(|server| server.address).collect();
         Builder {
             enabled: true,
             ntp: true,

@@ -13,7 +13,7 @@ mod sync;
 pub use args::MonitorCommand;
 
 use super::{Arguments, Failure, load};
-use crate::config::Config;
+use crate::config::{Config, Security, TimeServer};
 use crate::monitor::exchange::Question;
 use chronotick_monitor::{Profile, Status};
 use std::process::ExitCode;
@@ -43,6 +43,12 @@ fn profile(config: &Config, named: Option<&str>) -> Profile {
 /// The configuration, and what to ask its servers.
 fn question(arguments: &Arguments, samples: u32) -> Result<(Config, Question), Failure> {
     let config = load(arguments)?;
-    let question = Question { servers: config.ntp.servers.clone(), samples, timeout: config.ntp.timeout };
+    // Who has to prove who it is would have to prove it here as well; the daemon asks it so.
+    let plain = |server: &&TimeServer| server.security == Security::None;
+    for server in config.ntp.servers.iter().filter(|server| !plain(server)) {
+        eprintln!("chronotick: {} is asked by the daemon only, which can prove who answers", server.address);
+    }
+    let servers = config.ntp.servers.iter().filter(plain).map(|server| server.address.clone()).collect();
+    let question = Question { servers, samples, timeout: config.ntp.timeout };
     Ok((config, question))
 }
