@@ -6,8 +6,7 @@
 use super::finding::Fault;
 use super::read::{Shown, clocks, count, directory, file, model, seconds, servers, switch, word};
 use super::yaml::Node;
-use super::{Config, Overrides, discipline, http, mcp, record, serve};
-use super::{Config, Overrides, http, mcp, monitor, record, serve};
+use super::{Config, Overrides, discipline, http, mcp, monitor, record, serve};
 use chronotick_clock::Span;
 use serde_json::Value;
 
@@ -132,8 +131,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
     let models = SHORT_TERM.iter().chain(&LONG_TERM);
     let engine = BEFORE_MODELS.iter().chain(models).chain(&AFTER_MODELS);
     let doors = serve::SETTINGS.iter().chain(&http::SETTINGS).chain(&mcp::SETTINGS);
-    engine.chain(doors).chain(&record::SETTINGS).chain(&discipline::SETTINGS)
-    engine.chain(doors).chain(&monitor::SETTINGS).chain(&record::SETTINGS)
+    let past = record::SETTINGS.iter().chain(&discipline::SETTINGS);
+    engine.chain(doors).chain(&monitor::SETTINGS).chain(past)
 }
 
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);

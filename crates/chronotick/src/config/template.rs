@@ -22,13 +22,10 @@ const SECTIONS: &[(&str, &str)] = &[
         "The model that forecasts the next minutes, which carries the clock when the sources are silent.",
     ),
     ("fusion", "How forecasts are put together."),
-<<<<<<< HEAD
     ("audit", "The audit log (docs/history.md)."),
     ("correction", "Within which limits the system clock is corrected, if it is (docs/discipline.md)."),
     ("history", "What is kept of the past (docs/history.md)."),
-=======
     ("monitor", "How the system clock is judged and who is told (docs/monitor.md)."),
->>>>>>> a31ec57 (Ask the clock's condition from the command line, and follow the daemon with a monitor)
     ("http", "The HTTP server: API, metrics, health and web page (docs/http.md)."),
     ("mcp", "The door for agents (docs/mcp.md)."),
     ("inference", "What the models may take of the machine."),
