@@ -37,7 +37,11 @@ pub(super) fn system(keying: Keying) -> Arc<Resolve> {
             addresses(server.host(), server.port())
                 .map(|found| found.into_iter().map(Endpoint::from).collect())
         }),
-        _ => addresses(server.host(), server.port())
+        // Never without the proof that was asked for.
+        Security::Key(number) => Err(format!(
+            "key {number}: symmetric keys are not supported by this version; use nts, or remove the option"
+        )),
+        Security::None => addresses(server.host(), server.port())
             .map(|found| found.into_iter().map(Endpoint::from).collect()),
     })
 }
