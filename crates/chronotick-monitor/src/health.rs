@@ -4,6 +4,7 @@
 //! says otherwise, offsets are true − local. Fields are added with a new [`Health::SCHEMA`], never renamed.
 
 use crate::{Backing, Judgement, Level, Status};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The health of a clock.
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!((health.status, health.offset_ns), (Status::Critical, None));
 /// assert_eq!(health.status.http_code(false), 503);
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// Version of this document's shape.
     pub schema_version: u32,
@@ -127,7 +128,7 @@ impl Health {
 }
 
 /// The source that confines time most.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reference {
     /// Address of a server, or what a reference clock calls itself.
     pub id: String,
@@ -138,7 +139,7 @@ pub struct Reference {
 }
 
 /// The newest measurement that counted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LastUpdate {
     /// When.
     pub utc: String,
@@ -147,7 +148,7 @@ pub struct LastUpdate {
 }
 
 /// How many sources there are and what is thought of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sources {
     /// In use.
     pub configured: u32,
@@ -160,7 +161,7 @@ pub struct Sources {
 }
 
 /// The time service of the system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     /// `chronyd`, `ntpd`, `ntpsec`, `timesyncd`.
     pub name: String,
@@ -171,7 +172,7 @@ pub struct Service {
 }
 
 /// The battery-backed clock.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RtcHealth {
     /// Whether there is one.
     pub present: bool,
@@ -186,7 +187,7 @@ pub struct RtcHealth {
 }
 
 /// A step of the system clock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastStep {
     /// When, by corrected time.
     pub utc: String,
@@ -197,7 +198,7 @@ pub struct LastStep {
 }
 
 /// How the configured limit is kept: a statement about a configured number, never about a law.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Compliance {
     /// The limit.
     pub limit_ns: Option<i64>,

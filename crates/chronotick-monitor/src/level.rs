@@ -1,11 +1,12 @@
 //! Levels of quality, what they are judged by, and the status that follows.
 
 use chronotick_clock::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How good a declared metric is, best first. What is not known has no level at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Below the first edge.
@@ -38,7 +39,7 @@ impl fmt::Display for Level {
 }
 
 /// What a level is judged by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// The furthest that the clock can be from true time: a limit on divergence includes what the path and the reference
@@ -59,7 +60,7 @@ impl fmt::Display for Metric {
 }
 
 /// Whether time is backed by evidence: the states of the engine, and that there is no engine to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Backing {
     /// Measuring has begun.
@@ -102,7 +103,7 @@ impl fmt::Display for Backing {
 }
 
 /// What an operator has to know first; of several components the worst counts, which is the greatest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Backed and good.

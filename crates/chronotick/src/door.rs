@@ -41,6 +41,11 @@ impl Door {
         Door { state_dir: Some(state_dir), ..self }
     }
 
+    /// The folder of the history, if this door has one.
+    pub(crate) fn state_dir(&self) -> Option<&Path> {
+        self.state_dir.as_deref()
+    }
+
     /// What the system clock lacked when it read `reading`, by the history; none if this door has none. Each call opens
     /// the history, read-only.
     ///

@@ -29,8 +29,8 @@ pub mod mcp;
 pub mod metrics;
 #[cfg(feature = "models")]
 pub mod models;
-pub mod peers;
 pub mod monitor;
+pub mod peers;
 pub mod record;
 pub mod relay;
 pub mod serve;

@@ -3,12 +3,14 @@
 use chronotick::config::{Config, Http};
 use chronotick::daemon::{Daemon, Host, Outlets, Stop};
 use chronotick::http::Server;
-use chronotick_clock::{ClockPair, Timestamp, raw_now};
+use chronotick_clock::{ClockPair, Offset, Rate, Span, State, Timestamp, raw_now};
 use chronotick_core::Leap;
 use chronotick_ntp::{ReferenceId, Responder};
+use chronotick_record::{Keep, Row, Run, Sample, Store};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
@@ -61,6 +63,10 @@ struct Served {
 
 impl Served {
     fn start(http: Http, silent: bool) -> Served {
+        Served::with(http, silent, None)
+    }
+
+    fn with(http: Http, silent: bool, recorded: Option<PathBuf>) -> Served {
         let silent = Arc::new(AtomicBool::new(silent));
         let mut config = Config::default();
         config.ntp.servers = servers(&silent).iter().map(|server| server.parse().unwrap()).collect();
@@ -70,6 +76,10 @@ impl Served {
         let address = http.listen.unwrap_or_else(free_address);
         let http = Http { listen: Some(address), ..http };
         let (outlets, door) = Outlets::within().unwrap();
+        let door = match recorded {
+            Some(dir) => door.remembering(dir),
+            None => door,
+        };
         let follower = outlets.feed.follow();
         let server = Server::start(&http, Arc::new(door), follower, axum::Router::new()).unwrap().unwrap();
         let stop = Stop::new().unwrap();
@@ -189,7 +199,7 @@ fn before_anything_is_measured_nothing_is_known_and_nothing_is_healthy() {
         assert!(now[field].is_null(), "{field}: {now}");
     }
     assert!(now["intervals_ns"].is_null() && now["system_offset_ns"].is_null(), "{now}");
-    for path in ["/health", "/ready"] {
+    for path in ["/health", "/ready", "/time/status", "/system/health"] {
         let (code, _, body) = served.ask(&format!("GET {path}"), "");
         assert_eq!(code, 503, "{path}: {body}");
     }
@@ -199,7 +209,7 @@ fn before_anything_is_measured_nothing_is_known_and_nothing_is_healthy() {
 
 #[test]
 fn the_status_and_the_sources_are_the_daemons() {
-    let status = SYNCED.json("/v1/status");
+    let status = wait_for("synced", || Some(SYNCED.json("/v1/status")).filter(|s| s["state"] == "synced"));
     assert_eq!(
         (&status["state"], status["sources"].as_array().unwrap().len()),
         (&"synced".into(), 3),
@@ -328,18 +338,17 @@ fn ten_thousand_malformed_requests_leave_it_as_it_was() {
             [&b"GET /v1/time HTTP/1.1\r\nHost: "[..], b"", b"POST ", b"GET / HTTP/9.9\r\n"][i % 4];
         let _ = stream.write_all(begun).and_then(|()| stream.write_all(&rubbish));
     }
-    assert_eq!(SYNCED.json("/v1/time")["state"], "synced", "{}", SYNCED.json("/v1/status")["events"]);
+    SYNCED.becomes("synced");
     wait_for("rid of them", || SYNCED.metric("chronotick_http_connections").filter(|open| *open < 20.0));
 }
 
 #[test]
 fn metrics_come_in_both_dialects() {
-    let (code, header, text) = SYNCED.ask("GET /metrics", "");
+    let synced = |text: &str| text.contains("\nchronotick_state{state=\"synced\"} 1\n");
+    let (code, header, text) =
+        wait_for("synced", || Some(SYNCED.ask("GET /metrics", "")).filter(|(.., text)| synced(text)));
     assert!(code == 200 && header.contains("text/plain; version=0.0.4"), "{header}");
-    assert!(
-        text.contains("\nchronotick_state{state=\"synced\"} 1\n")
-            && text.contains("# TYPE chronotick_polls_total counter")
-    );
+    assert!(text.contains("# TYPE chronotick_polls_total counter"), "{text}");
     let (_, header, text) =
         SYNCED.ask("GET /metrics", "Accept: application/openmetrics-text;version=1.0.0\r\n");
     assert!(header.contains("application/openmetrics-text") && text.ends_with("# EOF\n"), "{header}");
@@ -412,4 +421,97 @@ fn a_taken_address_is_waited_for_while_time_goes_on() {
         text.starts_with("HTTP/1.1 200").then_some(())
     });
     drop(served);
+}
+
+#[test]
+fn health_is_one_document_with_fixed_types_and_a_code_that_follows_the_status() {
+    let (code, header, health) = wait_for("synced", || {
+        let (code, header, body) = SYNCED.ask("GET /health", "");
+        let health: Value = serde_json::from_str(&body).unwrap();
+        (health["state"] == "synced").then_some((code, header, health))
+    });
+    assert!(header.contains("application/json"), "{header}");
+    assert_eq!((&health["schema_version"], &health["state"]), (&1.into(), &"synced".into()), "{health}");
+    assert!(health["offset_ns"].is_i64() && health["bound_ns"].is_i64(), "{health}");
+    assert_eq!(health["sources"]["configured"], 3);
+    assert_eq!(code == 200, ["healthy", "warning"].contains(&health["status"].as_str().unwrap()), "{health}");
+    for (query, right) in
+        [("strict=1", true), ("strict=false", true), ("strict=", false), ("strict=2", false), ("x=1", false)]
+    {
+        let (code, _, body) = SYNCED.ask(&format!("GET /health?{query}"), "");
+        assert_eq!(code != 400, right, "{query}: {body}");
+    }
+    let (head, _, body) = SYNCED.ask("HEAD /health?strict=0", "");
+    assert!(head == code && body.is_empty(), "{head} {code}");
+}
+
+#[test]
+fn an_older_monitors_paths_answer_in_its_shapes() {
+    let time = SYNCED.json("/time/status");
+    let (drift, fast) = (time["drift_ms"].as_f64().unwrap(), time["drift_direction"].as_str().unwrap());
+    assert_eq!(drift > 0.0, fast == "fast", "{time}");
+    assert_eq!((&time["total_servers"], &time["source"]), (&3.into(), &"chronotick".into()));
+    let synced = |system: &Value| system["services"]["chronotick"]["state"] == "synced";
+    let system = wait_for("synced", || Some(SYNCED.json("/system/health")).filter(synced));
+    assert!(system["summary"]["issues"].is_array() && system["last_sync_utc"].is_string(), "{system}");
+    let drifts = wait_for("a point", || {
+        Some(SYNCED.json("/time/drift/history?limit=5"))
+            .filter(|h| !h["entries"].as_array().unwrap().is_empty())
+    });
+    assert!(drifts["entries"].as_array().unwrap().len() <= 5 && drifts["message"].is_string(), "{drifts}");
+    assert_eq!(SYNCED.ask("GET /time/drift/history?limit=0", "").0, 400);
+    let statuses = ["healthy", "warning", "unknown", "critical"];
+    let sum: f64 = statuses
+        .iter()
+        .filter_map(|status| {
+            SYNCED.metric(&format!("chronotick_health_status{{status=\"{status}\",profile=\"default\"}}"))
+        })
+        .sum();
+    assert_eq!(sum, 1.0);
+}
+
+/// A history file with a point per 10 s of the two hours before now, and how many those are.
+fn written(dir: &std::path::Path) -> usize {
+    let now = ClockPair::now();
+    let sample = |i: i64| {
+        let system = now.system - Span::from_secs(10 * i);
+        Row::Sample(Sample {
+            system,
+            raw: now.raw - Span::from_secs(10 * i),
+            offset: Offset::between(system + Span::from_millis(5), system),
+            sigma: Span::from_micros(10),
+            early: Span::from_micros(100),
+            late: Span::from_micros(200),
+            rate: Rate::ZERO,
+            growth: Rate::ZERO,
+            state: State::Synced,
+            source: "bank".into(),
+            epoch: 0,
+            stepped: false,
+        })
+    };
+    let rows: Vec<Row> = (1..=720).rev().map(sample).collect();
+    let began = now.system - Span::from_secs(7_300);
+    let run = Run { began, ended: began, boot: u64::MAX, version: "1".into(), configuration: "d".into() };
+    let keep = Keep { everything: Span::from_secs(86_400), summaries: Span::from_secs(86_400) };
+    Store::new(dir, run, keep).write(&rows, now.system).unwrap();
+    rows.len()
+}
+
+#[test]
+fn the_past_before_memory_comes_from_the_history_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = written(folder.path());
+    let served = Served::with(Http::default(), true, Some(folder.path().into()));
+    let points =
+        |query: &str| served.json(&format!("/v1/history{query}"))["points"].as_array().unwrap().clone();
+    assert!(points("").len() < 10, "memory alone, unless it is asked for more");
+    let since = (ClockPair::now().system - Span::from_secs(7_250)).as_nanos();
+    let past = points(&format!("?since={since}&limit=10000"));
+    assert!(past.len() >= all, "{}", past.len());
+    assert_eq!((&past[0]["system_offset_ns"], &past[0]["sources_total"]), (&5_000_000.into(), &Value::Null));
+    assert!(past.is_sorted_by_key(|point| ns(&point["time_ns"])), "oldest first");
+    let few = points(&format!("?since={since}&limit=50"));
+    assert_eq!((few.len(), few.last()), (50, past.last()));
+    assert!(points("?since=2100-01-01T00:00:00Z").is_empty());
 }

@@ -1,8 +1,8 @@
 //! The grammar of the command line.
 
 pub use super::mcp::{Hook, Mcp};
-pub use super::service::ServiceCommand;
 pub use super::monitor::MonitorCommand;
+pub use super::service::ServiceCommand;
 #[cfg(feature = "models")]
 use crate::models::Reference;
 use clap::{Args, Parser, Subcommand};
@@ -61,6 +61,10 @@ pub struct Arguments {
     /// The file with the token that HTTP callers have to show.
     #[arg(long, global = true, value_name = "FILE")]
     pub http_token_file: Option<String>,
+
+    /// The OpenTelemetry collector to send metrics to, such as http://127.0.0.1:4318.
+    #[arg(long, global = true, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 
     /// How much to log: error, warning, info, debug, trace.
     #[arg(long, global = true, value_name = "LEVEL")]
@@ -429,6 +433,7 @@ impl From<&Arguments> for crate::config::Overrides {
             device: arguments.device.clone(),
             http_listen: arguments.http_listen.clone(),
             http_token_file: arguments.http_token_file.clone(),
+            otlp_endpoint: arguments.otlp_endpoint.clone(),
             log_level: arguments.log_level.clone(),
             debug_trace: arguments.debug_trace.clone(),
             debug_log_file: arguments.debug_log_file.clone(),

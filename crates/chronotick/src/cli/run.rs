@@ -7,7 +7,8 @@ use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
 use crate::feed::{Follower, News};
 use crate::http::Server;
-use crate::monitor;
+use crate::metrics::{Export, Subject};
+use crate::monitor::{self, Watch};
 use crate::snapshot::Snapshot;
 use chronotick_clock::{Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -32,8 +33,11 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let door = Arc::new(outlets.door().remembering(config.state_dir.clone()));
     crate::serve::start(&config, &outlets)?;
     let agents = mcp::within(&config.mcp, door.clone())?;
-    let http = Server::start(&config.http, door, outlets.feed.follow(), agents)?;
     let watch = monitor::start(&config, outlets.feed.follow())?;
+    let memory = watch.as_ref().map(Watch::memory).unwrap_or_default();
+    let subject = Subject { door, profile: config.monitor.profile(), memory };
+    let export = Export::start(&config.otlp, subject.clone(), outlets.feed.follow())?;
+    let http = Server::start(&config.http, subject, outlets.feed.follow(), agents)?;
     let (follower, dir) = (outlets.feed.follow(), config.runtime_dir.clone());
     std::thread::Builder::new().name("status".into()).spawn(move || {
         keep_status(&follower, &dir, |snapshot| warm_up.show(snapshot));
@@ -49,6 +53,9 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
         http.join();
     }
     recorder.finish();
+    if let Some(export) = export {
+        export.join();
+    }
     log::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

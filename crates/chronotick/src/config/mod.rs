@@ -22,6 +22,7 @@ mod leap;
 mod mcp;
 mod monitor;
 mod obsolete;
+mod otlp;
 mod preset;
 mod read;
 mod record;
@@ -39,6 +40,7 @@ pub use http::Http;
 pub use layers::{Effective, Loaded, Overrides, search_paths};
 pub use mcp::Mcp;
 pub use monitor::{MetricName, Monitoring, ProfileName};
+pub use otlp::{Collector, Otlp};
 pub use preset::Preset;
 pub(crate) use read::in_words;
 pub use record::{Audit, History};
@@ -76,6 +78,8 @@ pub struct Config {
     pub covariates: bool,
     /// The HTTP server.
     pub http: Http,
+    /// The export of metrics.
+    pub otlp: Otlp,
     /// What is served to others.
     pub serve: Serve,
     /// What is kept of the past.
@@ -315,6 +319,7 @@ impl Default for Config {
             inference: Inference { cpu_percent: 10 },
             covariates: true,
             http: Http::default(),
+            otlp: Otlp::default(),
             serve: Serve::default(),
             history: History::default(),
             mcp: Mcp::default(),

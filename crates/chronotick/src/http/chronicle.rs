@@ -3,6 +3,8 @@
 
 use crate::feed::News;
 use crate::snapshot::{EventView, Snapshot};
+use crate::utc::rfc3339;
+use chronotick_record::Sample;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -45,8 +47,9 @@ pub(super) struct Point {
     pub(super) rms_offset_ns: Option<i64>,
     /// temperature of the machine
     pub(super) temperature_celsius: Option<f64>,
-    pub(super) sources_trusted: usize,
-    pub(super) sources_total: usize,
+    /// null where it is from the history file
+    pub(super) sources_trusted: Option<usize>,
+    pub(super) sources_total: Option<usize>,
     /// the clock and its servers were simulated
     pub(super) simulation: bool,
     #[serde(skip)]
@@ -71,10 +74,35 @@ impl Point {
             rate_sigma_ppm: clock.map(|c| c.rate_sigma_ppm),
             rms_offset_ns: clock.map(|c| c.rms_offset_ns),
             temperature_celsius: snapshot.temperature_celsius,
-            sources_trusted: snapshot.sources.iter().filter(|s| s.verdict == "trusted").count(),
-            sources_total: snapshot.sources.len(),
+            sources_trusted: Some(snapshot.sources.iter().filter(|s| s.verdict == "trusted").count()),
+            sources_total: Some(snapshot.sources.len()),
             simulation: snapshot.simulation,
             utc_ns,
+        }
+    }
+}
+
+impl Point {
+    /// From the history file.
+    pub(super) fn recorded(sample: &Sample) -> Point {
+        let utc = sample.system + sample.offset.correction();
+        Point {
+            time: rfc3339(utc),
+            time_ns: utc.as_nanos().to_string(),
+            state: sample.state.name().into(),
+            source: sample.source.clone(),
+            system_offset_ns: Some(sample.offset.correction().as_nanos()),
+            early_ns: Some(sample.early.as_nanos()),
+            late_ns: Some(sample.late.as_nanos()),
+            sigma_ns: Some(sample.sigma.as_nanos()),
+            rate_ppm: Some(sample.rate.as_ppm()),
+            rate_sigma_ppm: None,
+            rms_offset_ns: None,
+            temperature_celsius: None,
+            sources_trusted: None,
+            sources_total: None,
+            simulation: false,
+            utc_ns: utc.as_nanos(),
         }
     }
 }

@@ -1,12 +1,15 @@
-//! `/health` and `/ready`: whether to rely on this clock, for those who only read a status code.
+//! `/health` and `/ready`: whether to rely on this clock, for those who read a status code, a word, or all of it.
 
-use super::Shared;
+use super::problem::{Problem, asked};
+use super::{Served, Shared};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use chronotick_clock::State as ClockState;
+use chronotick_monitor::{Health, Status};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether corrected time can be used.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -20,33 +23,47 @@ pub(super) struct Ready {
 }
 
 pub(super) async fn ready(State(served): State<Shared>) -> (StatusCode, Json<Ready>) {
-    let checked = served.door.clock.now_checked();
-    let real = served.door.snapshot().is_ok_and(|snapshot| !snapshot.simulation);
+    let door = &served.subject.door;
+    let checked = door.clock.now_checked();
+    let real = door.snapshot().is_ok_and(|snapshot| !snapshot.simulation);
     let ready =
         real && checked.is_known() && matches!(checked.state, ClockState::Synced | ClockState::Holdover);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Ready { ready, state: checked.state.name(), reason: checked.reason.to_string() }))
 }
 
-/// How the clock is.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Health {
-    /// healthy, warning or critical
-    status: &'static str,
-    /// warmup, synced, holdover, unsynced, error
-    state: &'static str,
-    /// why the state is what it is
-    reason: String,
+/// How strictly.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    strict: Option<Switch>,
 }
 
-pub(super) async fn health(State(served): State<Shared>) -> (StatusCode, Json<Health>) {
-    let checked = served.door.clock.now_checked();
-    let status = match checked.state {
-        ClockState::Synced => "healthy",
-        ClockState::Holdover => "warning",
-        ClockState::Warmup | ClockState::Unsynced | ClockState::Error => "critical",
-    };
-    let refused = status == "critical" || served.strict && status != "healthy";
-    let code = if refused { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (code, Json(Health { status, state: checked.state.name(), reason: checked.reason.to_string() }))
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum Switch {
+    #[serde(rename = "0", alias = "false")]
+    Off,
+    #[serde(rename = "1", alias = "true")]
+    On,
+}
+
+pub(super) async fn health(
+    State(served): State<Shared>,
+    query: Result<Query<Asked>, QueryRejection>,
+) -> Result<(StatusCode, Json<Health>), Problem> {
+    let Asked { strict } = asked(query, "strict (0 or 1)")?;
+    let health = document(&served);
+    let strict = strict.map_or(served.strict, |switch| matches!(switch, Switch::On));
+    Ok((code(health.status, strict), Json(health)))
+}
+
+/// The health of the clock, with what was last seen of the machine's own clocks.
+pub(super) fn document(served: &Served) -> Health {
+    let mut health = served.subject.health();
+    served.machine.complete(&mut health);
+    health
+}
+
+pub(super) fn code(status: Status, strict: bool) -> StatusCode {
+    StatusCode::from_u16(status.http_code(strict)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }

@@ -1,14 +1,18 @@
-//! `/v1/history`: the clock over the last hour.
+//! `/v1/history`: the clock over the last hour from memory, and before that from the history file, if one is kept.
 
 use super::Shared;
 use super::chronicle::{EVERY, Point};
-use super::problem::Problem;
+use super::problem::{Problem, asked};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use chronotick_clock::{ClockPair, Timestamp};
+use chronotick_record::{History as Record, HistoryError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use tokio::sync::Semaphore;
 
 /// The most points in one answer.
 pub(super) const MOST: usize = 10_000;
@@ -33,20 +37,52 @@ pub(super) async fn history(
     State(served): State<Shared>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<History>, Problem> {
-    let Query(wanted) = wanted.map_err(|e| {
-        let detail = format!("{}; the parameters are limit and since", e.body_text());
-        Problem::new(StatusCode::BAD_REQUEST, detail)
-    })?;
+    let wanted = asked(wanted, "limit and since")?;
     let limit = wanted.limit.as_deref().map_or(Ok(POINTS), limit)?;
     let since = wanted.since.as_deref().map_or(Ok(i64::MIN), since)?;
-    let points = served.chronicle.points(since, limit);
+    let mut points = served.chronicle.points(since, limit);
+    let missing = limit - points.len();
+    if let (Some(dir), Some(_), 1..) = (served.subject.door.state_dir(), &wanted.since, missing) {
+        let until = points.first().map_or(i64::MAX, |point| point.utc_ns);
+        let mut older = recorded(dir.to_owned(), since, until, missing).await?;
+        older.append(&mut points);
+        points = older;
+    }
     Ok(Json(History { resolution_seconds: EVERY, points }))
 }
+
+/// The newest `limit` points of the history file in `dir` between two instants. It is read on a thread for slow things, by
+/// so many callers at a time that a crowd cannot load the disk.
+async fn recorded(dir: PathBuf, since: i64, until: i64, limit: usize) -> Result<Vec<Point>, Problem> {
+    static READERS: Semaphore = Semaphore::const_new(2);
+    let _seat = READERS.acquire().await;
+    let read = tokio::task::spawn_blocking(move || {
+        // Of what is old there is a point a minute: so far back is enough, and no more is taken into memory.
+        let furthest = until.min(ClockPair::now().system.as_nanos()).saturating_sub(limit as i64 * MINUTE);
+        let from = Timestamp::from_nanos(since.saturating_add(1).max(furthest));
+        Record::open_read_only(&dir)?.samples(from, Timestamp::from_nanos(until))
+    });
+    match read.await {
+        Ok(Ok(samples)) => {
+            let points = samples.iter().map(Point::recorded).filter(|p| p.utc_ns > since && p.utc_ns < until);
+            let mut points: Vec<Point> = points.collect();
+            Ok(points.split_off(points.len().saturating_sub(limit)))
+        }
+        // Nothing was written yet.
+        Ok(Err(HistoryError::Missing { .. })) => Ok(Vec::new()),
+        Ok(Err(e)) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string())),
+        Err(e) => {
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("reading the history failed: {e}")))
+        }
+    }
+}
+
+const MINUTE: i64 = 60_000_000_000;
 
 /// As many points as without a limit.
 const POINTS: usize = 360;
 
-fn limit(text: &str) -> Result<usize, Problem> {
+pub(super) fn limit(text: &str) -> Result<usize, Problem> {
     text.parse().ok().filter(|n| (1..=MOST).contains(n)).ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, format!("limit must be a whole number from 1 to {MOST}"))
     })

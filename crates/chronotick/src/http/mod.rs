@@ -5,13 +5,15 @@
 //! measurement, and takes no lock that the measuring thread needs. That the server cannot start never stops the daemon.
 //!
 //! * `serve` accepts connections and bounds what they may take; `guard` decides who may ask.
-//! * `time`, `status`, `history`, `events`, `health` and `page` answer.
+//! * `time`, `status`, `history`, `events`, `health`, `older` and `page` answer; `openapi` describes all of it.
 
 mod chronicle;
 mod events;
 mod guard;
 mod health;
 mod history;
+mod machine;
+mod older;
 mod openapi;
 mod page;
 mod problem;
@@ -21,12 +23,13 @@ mod status;
 mod time;
 
 use crate::config;
-use crate::door::Door;
 use crate::feed::Follower;
+use crate::metrics::Subject;
 use axum::Router;
 use axum::routing::get;
 use chronicle::Chronicle;
 use guard::Guard;
+use machine::Machine;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +37,9 @@ use tokio::sync::watch;
 
 /// What every answer is made from.
 struct Served {
-    door: Arc<Door>,
+    subject: Subject,
     chronicle: Chronicle,
+    machine: Machine,
     counts: serve::Counts,
     strict: bool,
 }
@@ -63,14 +67,14 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Serves what `door` shows and `follower` hears, until its feed ends; nothing if no address is configured.
+    /// Serves what `subject` shows and `follower` hears, until its feed ends; nothing if no address is configured.
     /// `more` are further routes with paths of their own, behind the same guard.
     ///
     /// # Errors
     /// If the token cannot be read, or the system has no thread left.
     pub fn start(
         settings: &config::Http,
-        door: Arc<Door>,
+        subject: impl Into<Subject>,
         follower: Follower,
         more: Router,
     ) -> Result<Option<Server>, StartError> {
@@ -78,14 +82,15 @@ impl Server {
         let guard = Arc::new(Guard::new(settings)?);
         let (running, stopped) = watch::channel(());
         let served = Arc::new(Served {
-            door,
+            subject: subject.into(),
             chronicle: Chronicle::new(),
+            machine: Machine::default(),
             counts: serve::Counts::default(),
             strict: settings.strict_health,
         });
         let routes = router(served.clone(), guard, more);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let counted = served.clone();
+        let (counted, watched) = (served.clone(), Arc::downgrade(&served));
         let serving = std::thread::Builder::new().name("http".into()).spawn(move || {
             runtime.block_on(serve::serve(address, routes, &counted.counts, stopped));
         })?;
@@ -99,6 +104,14 @@ impl Server {
                 served.counts.missed(follower.missed());
             }
             served.chronicle.end();
+        })?;
+        // Its sleep holds up nobody: the thread ends with the process, or finds nothing left to look for.
+        std::thread::Builder::new().name("http-machine".into()).spawn(move || {
+            while let Some(served) = watched.upgrade() {
+                served.machine.look(&served.subject);
+                drop(served);
+                std::thread::sleep(machine::EVERY);
+            }
         })?;
         Ok(Some(Server(vec![following, serving])))
     }
@@ -124,6 +137,9 @@ fn router(served: Shared, guard: Arc<Guard>, more: Router) -> Router {
         .route("/v1/events", get(events::events))
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
+        .route("/system/health", get(older::system_health))
+        .route("/time/status", get(older::time_status))
+        .route("/time/drift/history", get(older::drift_history))
         .route("/openapi.json", get(openapi::openapi))
         .route("/metrics", get(scrape::metrics))
         .fallback(problem::no_such_path)

@@ -2,13 +2,15 @@
 //! handlers answer with.
 
 use super::chronicle::Point;
-use super::health::{Health, Ready};
+use super::health::Ready;
 use super::history::History;
+use super::older::{DriftHistory, SystemHealth, TimeSync};
 use super::problem::Problem;
 use super::status::{SourceTable, Status};
 use super::time::Time;
 use axum::http::header;
 use axum::response::IntoResponse;
+use chronotick_monitor::Health;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
@@ -153,6 +155,30 @@ fn watchers(writer: &mut Writer) {
     let strict = json!([{"name": "strict", "in": "query", "description": "whether a warning is answered with 503 too",
         "schema": {"type": "string", "enum": ["0", "1", "false", "true"]}}]);
     writer.path("/health", "Whether to rely on this clock", strict, health);
+    let older = vec![
+        writer.json::<SystemHealth>(200, "Time may be relied on."),
+        writer.json::<SystemHealth>(503, "Time may not be relied on."),
+    ];
+    writer.path(
+        "/system/health",
+        "The health of all that keeps time, as an older monitor had it",
+        nothing.clone(),
+        older,
+    );
+    let older = vec![
+        writer.json::<TimeSync>(200, "Time may be relied on."),
+        writer.json::<TimeSync>(503, "Time may not be relied on."),
+    ];
+    writer.path(
+        "/time/status",
+        "The drift of the system clock, as an older monitor had it",
+        nothing.clone(),
+        older,
+    );
+    let older = vec![writer.json::<DriftHistory>(200, "Entries, oldest first.")];
+    let limit = json!([{"name": "limit", "in": "query", "description": "the newest so many entries; 100 without",
+        "schema": {"type": "integer", "minimum": 1, "maximum": super::history::MOST}}]);
+    writer.path("/time/drift/history", "The drift of the system clock over the last hour", limit, older);
     let ready = vec![
         writer.json::<Ready>(200, "Corrected time can be used."),
         writer.json::<Ready>(503, "It cannot."),

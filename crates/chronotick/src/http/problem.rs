@@ -1,6 +1,8 @@
 //! What goes wrong, as a problem document (RFC 9457): what, and the mend.
 
 use axum::Json;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -46,6 +48,14 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// The parameters of a request, or what is wrong with them and which there are.
+pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Result<T, Problem> {
+    let wrong = |e: QueryRejection| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("{}; the parameters are {known}", e.body_text()))
+    };
+    query.map(|Query(asked)| asked).map_err(wrong)
 }
 
 pub(super) async fn no_such_path(uri: Uri) -> Problem {

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 pub(super) async fn metrics(State(served): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let dialect = Dialect::accepted(accepted);
-    let mut families = metrics::of_clock(&served.door);
+    let mut families = metrics::of(&served.subject);
     families.push(metrics::events(&served.chronicle.happened()));
     families.extend(served.counts.families());
     ([(header::CONTENT_TYPE, dialect.content_type())], metrics::text(&families, dialect))

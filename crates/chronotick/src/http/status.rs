@@ -37,8 +37,8 @@ pub(super) struct SourceTable {
 }
 
 pub(super) async fn status(State(served): State<Shared>) -> Result<Json<Status>, Problem> {
-    let snapshot = served.door.snapshot().map_err(|e| Problem::too_early(&e))?;
-    let checked = served.door.clock.now_checked();
+    let snapshot = served.subject.door.snapshot().map_err(|e| Problem::too_early(&e))?;
+    let checked = served.subject.door.clock.now_checked();
     let (state, reason) = (checked.state.name().to_owned(), checked.reason.to_string());
     let snapshot_age_seconds = snapshot.age(raw_now()).as_secs_f64();
     let snapshot = Snapshot { state, reason, ..(*snapshot).clone() };
@@ -46,8 +46,8 @@ pub(super) async fn status(State(served): State<Shared>) -> Result<Json<Status>,
 }
 
 pub(super) async fn sources(State(served): State<Shared>) -> Result<Json<SourceTable>, Problem> {
-    let snapshot = served.door.snapshot().map_err(|e| Problem::too_early(&e))?;
-    let checked = served.door.clock.now_checked();
+    let snapshot = served.subject.door.snapshot().map_err(|e| Problem::too_early(&e))?;
+    let checked = served.subject.door.clock.now_checked();
     Ok(Json(SourceTable {
         time: snapshot.written.clone(),
         state: checked.state.name(),

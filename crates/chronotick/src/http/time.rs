@@ -77,7 +77,7 @@ fn furthest(reading: &Reading) -> i64 {
 }
 
 pub(super) async fn time(State(served): State<Shared>) -> Json<Time> {
-    let clock = &served.door.clock;
+    let clock = &served.subject.door.clock;
     let (reading, system) = clock.now_and_system();
     // Only this one knows of a suspend that the daemon has not noticed.
     let checked = clock.now_checked();
@@ -113,7 +113,7 @@ pub(super) async fn time(State(served): State<Shared>) -> Json<Time> {
         system_offset_ns: known.map(|r| span(r.offset_of(system).correction())),
         state: checked.state.name(),
         reason: checked.reason.to_string(),
-        source: served.door.basis(checked.state, checked.reason, known.is_some()).name(),
-        simulation: served.door.snapshot().ok().map(|snapshot| snapshot.simulation),
+        source: served.subject.door.basis(checked.state, checked.reason, known.is_some()).name(),
+        simulation: served.subject.door.snapshot().ok().map(|snapshot| snapshot.simulation),
     })
 }

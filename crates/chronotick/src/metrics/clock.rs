@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const STATES: [State; 5] = [State::Warmup, State::Synced, State::Holdover, State::Unsynced, State::Error];
 
 /// What the clock page and the newest status say now.
-pub fn of_clock(door: &Door) -> Vec<Family> {
+pub(super) fn of(door: &Door) -> Vec<Family> {
     let (reading, system) = door.clock.now_and_system();
     let checked = door.clock.now_checked();
     let known = Some(reading).filter(|reading| reading.is_known() && checked.is_known());
@@ -109,6 +109,11 @@ fn daemon(snapshot: &Snapshot) -> Vec<Family> {
             .is(snapshot.warmup_progress),
         Family::gauge("chronotick_status_age_seconds", "Since the status behind these numbers was made.")
             .is(seconds(snapshot.age(raw_now()))),
+        Family::gauge(
+            "chronotick_temperature_celsius",
+            "Temperature of the machine near its oscillator, as its sensors have it.",
+        )
+        .is(snapshot.temperature_celsius),
         Family::gauge("process_resident_memory_bytes", "Resident memory of the daemon.").is(memory),
     ]
 }

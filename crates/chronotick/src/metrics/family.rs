@@ -66,7 +66,7 @@ impl Family {
     /// The unit that the name ends in, by OpenMetrics; empty where there is none.
     pub fn unit(&self) -> &'static str {
         let base = self.name.strip_suffix("_total").unwrap_or(self.name);
-        ["seconds", "bytes", "ratio"]
+        ["seconds", "bytes", "ratio", "celsius"]
             .into_iter()
             .find(|unit| base.ends_with(&format!("_{unit}")))
             .unwrap_or("")
