@@ -11,9 +11,9 @@ use crate::select::{Interval, Region, Role, Witness};
 use crate::status::{Explanation, SourceStatus, Verdict};
 use crate::symmetry::{Symmetry, Testimony};
 use crate::{
-    Assumption, Basis, Conditions, Disruption, Event, Forecast, Implausible, Leap, Levels, Measurement,
-    MemberStatus, Narrow, Outlook, Past, Prospect, Rate, RawInstant, Reason, Settings, Solution, SourceId,
-    Span, State, Timestamp, Variance,
+    Assumption, Basis, Conditions, Disruption, Event, Expected, Forecast, Implausible, Leap, Levels,
+    Measurement, Member, MemberStatus, Narrow, Outlook, Past, Prospect, Rate, RawInstant, Reason, Settings,
+    Solution, SourceId, Span, State, Timestamp, Variance,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -218,7 +218,7 @@ impl Engine {
             // Another oscillator: what was learned of the old one would be a lie.
             self.replace_estimator(Estimator::default());
             self.wander = Wander::new();
-            self.fusion = Fusion::new(self.settings.forecast_threshold);
+            self.fusion.begin_anew();
         }
         self.forget_time(now);
         self.advance(now);
@@ -325,6 +325,11 @@ impl Engine {
             return Err(Implausible::Origin);
         }
         self.fusion.foresee(forecast, self.settings.frequency_tolerance)
+    }
+
+    /// Believes so much of a member's forecasts until measurements that come after them say otherwise.
+    pub fn expect(&mut self, member: Member, expected: &[Expected]) {
+        self.fusion.expect(member, expected);
     }
 
     /// Takes in the machine's conditions; the frequency is regressed on them, as one more

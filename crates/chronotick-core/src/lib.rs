@@ -39,8 +39,8 @@ pub use engine::Engine;
 pub use event::Event;
 pub use exchange::Exchange;
 pub use fusion::{
-    Ahead, Basis, CHANNELS, Conditions, Forecast, HorizonStatus, Implausible, Member, MemberStatus, Outlook,
-    Standing,
+    Ahead, Basis, CHANNELS, Conditions, Expected, Forecast, HorizonStatus, Implausible, Member, MemberStatus,
+    Outlook, Standing,
 };
 pub use kernel::{Claim, Course, KernelClock};
 pub use measurement::{Measurement, SourceId, Stamps};

@@ -3,7 +3,9 @@
 
 use crate::TrainError;
 use crate::examples::{self, CONTEXT, HORIZON, POLL, STEP, Truth};
-use chronotick_core::{Ahead, Disruption, Engine, Forecast, Member, Prospect, RawInstant, Span, Timestamp};
+use chronotick_core::{
+    Ahead, Disruption, Engine, Expected, Forecast, Member, Prospect, RawInstant, Span, Timestamp,
+};
 use chronotick_sim::{Client, Moment, Reply, Scenario, World};
 use chronotick_tsfm::{Covariate, Forecaster, Task};
 use indicatif::ProgressBar;
@@ -108,18 +110,23 @@ pub struct Line {
     pub inside: f64,
 }
 
-/// Lets the model forecast in worlds of these scenarios, with these seeds.
+/// Lets the model forecast in worlds of these scenarios, with these seeds; `expected` is what is known of it beforehand.
 ///
 /// # Errors
 /// If there is no such scenario, or the model cannot be asked.
-pub fn evaluate(model: &Forecaster, scenarios: &[&str], seeds: &[u64]) -> Result<Judgement, TrainError> {
+pub fn evaluate(
+    model: &Forecaster,
+    expected: &[Expected],
+    scenarios: &[&str],
+    seeds: &[u64],
+) -> Result<Judgement, TrainError> {
     let bar = ProgressBar::new((scenarios.len() * seeds.len()) as u64);
     let mut lines = Vec::new();
     for name in scenarios {
         let scenario = Scenario::built_in(name)?;
         let mut samples = Vec::new();
         for seed in seeds {
-            samples.extend(live(model, &scenario, *seed)?);
+            samples.extend(live(model, expected, &scenario, *seed)?);
             bar.inc(1);
         }
         for horizon in AHEAD.map(Span::from_secs) {
@@ -143,8 +150,14 @@ struct Sample {
     silent: bool,
 }
 
-fn live(model: &Forecaster, scenario: &Scenario, seed: u64) -> Result<Vec<Sample>, TrainError> {
-    let engine = examples::engine(scenario, POLL);
+fn live(
+    model: &Forecaster,
+    expected: &[Expected],
+    scenario: &Scenario,
+    seed: u64,
+) -> Result<Vec<Sample>, TrainError> {
+    let mut engine = examples::engine(scenario, POLL);
+    engine.expect(Member::LongTerm, expected);
     let mut judge = Judge { engine, model, truth: Truth::default(), asked: Vec::new(), failed: None };
     World::new(scenario, seed).run(Span::from_secs(10), &mut judge);
     if let Some(error) = judge.failed {

@@ -7,8 +7,13 @@
 use chronotick_clock::Narrow;
 use chronotick_core::estimate::Saved;
 use chronotick_core::{
+<<<<<<< HEAD
     Ahead, CHANNELS, Conditions, Disruption, Engine, Forecast, Leap, Measurement, Member, Outlook, Rate,
     RawInstant, Role, Settings, Solution, SourceId, Span, Stamps, Timestamp,
+=======
+    Ahead, CHANNELS, Conditions, Disruption, Engine, Expected, Forecast, Leap, Measurement, Member, Outlook,
+    Rate, RawInstant, Settings, Solution, SourceId, Span, Stamps, Timestamp,
+>>>>>>> 2f4f1f4 (Believe the embedded model as far as simulated worlds say, until measurements say otherwise)
 };
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -38,6 +43,13 @@ pub enum Line {
         rate: i64,
         /// Standard deviation of that.
         rate_sigma: i64,
+    },
+    /// What was known of a member before its first forecast.
+    Expected {
+        /// Of whom.
+        member: String,
+        /// As in [`chronotick_core::Expected`]: horizon in ns, share, spread.
+        horizons: Vec<(i64, Exact, Exact)>,
     },
     /// A source became known.
     Source {
@@ -336,6 +348,12 @@ impl Line {
         Line::Conditions { raw_ns: c.at.as_nanos(), values: c.values.map(|v| v.map(Exact)) }
     }
 
+    /// What is known of a member beforehand.
+    pub fn expected(member: Member, expected: &[Expected]) -> Line {
+        let horizon = |e: &Expected| (e.horizon.as_nanos(), Exact(e.share), Exact(e.spread));
+        Line::Expected { member: member.name().into(), horizons: expected.iter().map(horizon).collect() }
+    }
+
     /// A forecast, and why it was refused if it was.
     pub fn forecast(f: &Forecast, refused: Option<String>) -> Line {
         let Forecast { member, outlook, ahead } = f;
@@ -548,11 +566,24 @@ pub fn replay(file: impl io::Read) -> Result<Replayed, BadTrace> {
 }
 
 /// Does with an engine what a line says was done; for a line with an answer, the answer now.
+fn named(member: &str) -> Result<Member, String> {
+    Member::ALL.into_iter().find(|m| m.name() == member).ok_or(format!("{member:?} is no member"))
+}
+
 fn redo(engine: &mut Engine, line: &Line, replayed: &mut Replayed) -> Result<Option<Line>, String> {
     let (raw, span, utc) = (RawInstant::from_nanos, Span::from_nanos, Timestamp::from_nanos);
     match line {
         Line::Restored { rate, rate_sigma } => {
             engine.restore(&Saved { rate: *rate, rate_sigma: *rate_sigma })
+        }
+        Line::Expected { member, horizons } => {
+            let expected = |(horizon, share, spread): &(i64, Exact, Exact)| Expected {
+                horizon: span(*horizon),
+                share: share.0,
+                spread: spread.0,
+            };
+            let expected: Vec<Expected> = horizons.iter().map(expected).collect();
+            engine.expect(named(member)?, &expected);
         }
         Line::Source { id, name } => {
             let SourceId(given) = engine.add_source(name);
@@ -611,8 +642,7 @@ fn redo(engine: &mut Engine, line: &Line, replayed: &mut Replayed) -> Result<Opt
         }
         Line::Forecast { member, origin_ns, utc_ns, rate, bank, ahead, .. } => {
             replayed.forecasts += 1;
-            let known = |m: &Member| m.name() == member;
-            let member = Member::ALL.into_iter().find(known).ok_or(format!("{member:?} is no member"))?;
+            let member = named(member)?;
             let outlook = Outlook {
                 at: raw(*origin_ns),
                 utc: utc(*utc_ns),

@@ -11,7 +11,7 @@ mod skill;
 use crate::{Rate, RawInstant, Span, Timestamp};
 use environment::Environment;
 pub use environment::{CHANNELS, Conditions};
-use skill::{Blend, Skill};
+use skill::{Blend, Prior, Skill};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -201,11 +201,25 @@ pub struct HorizonStatus {
     pub stretches: usize,
 }
 
+/// What is known of a member before its first forecast here, from worlds whose truth was known: at one horizon its best
+/// share, and how much that differs from world to world.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// Age of the newest measurement: one of those at which members are judged, else it has no effect.
+    pub horizon: Span,
+    /// The share, 0–1.
+    pub share: f64,
+    /// Standard deviation of the best share over the worlds.
+    pub spread: f64,
+}
+
 /// Why a member's weights are what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It has not forecast anything.
     Silent,
+    /// Too little has been measured since its first forecast, but it was better than the bank elsewhere.
+    Expected,
     /// Too little has been measured since its first forecast.
     Unproven,
     /// It has not been better than the bank at any horizon.
@@ -218,6 +232,9 @@ impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Standing::Silent => "no forecast yet",
+            Standing::Expected => {
+                "better than the bank in simulated worlds; too little has been measured here"
+            }
             Standing::Unproven => "too little has been measured since its first forecasts",
             Standing::NoBetter => "no better than the bank, proven by later measurements, at any horizon",
             Standing::Earned => "better than the bank, proven by later measurements",
@@ -297,6 +314,24 @@ impl Fusion {
     pub(crate) fn forget_forecasts(&mut self) {
         self.kept.iter_mut().for_each(VecDeque::clear);
         self.environment.forget_outlooks();
+    }
+
+    /// Believes so much of a member at these horizons until measurements say otherwise.
+    pub(crate) fn expect(&mut self, member: Member, expected: &[Expected]) {
+        for (skill, horizon) in self.skills.iter_mut().zip(HORIZONS) {
+            if let Some(e) = expected.iter().find(|e| e.horizon == Span::from_secs(horizon)) {
+                skill.expect(member as usize, Prior { share: e.share, spread: e.spread });
+            }
+        }
+    }
+
+    /// The clock is another one: nothing that was seen of the members holds, but what was known before does.
+    pub(crate) fn begin_anew(&mut self) {
+        let mut fresh = Fusion { threshold: self.threshold, ..Fusion::new(Span::ZERO) };
+        for (skill, old) in fresh.skills.iter_mut().zip(&self.skills) {
+            skill.expect_as(old);
+        }
+        *self = fresh;
     }
 
     /// Keeps a forecast to use it, and to judge it by measurements to come.
@@ -445,9 +480,12 @@ impl Fusion {
                     Member::Environment => self.environment.newest(),
                     _ => self.kept[i].back().map(|kept| kept.outlook.at),
                 };
-                let standing = if horizons.iter().any(|h| h.weight > 0.0) {
+                let judged = horizons.iter().any(|h| h.stretches >= skill::ENOUGH);
+                let standing = if !judged && correction.weights[i] > 0.0 {
+                    Standing::Expected
+                } else if horizons.iter().any(|h| h.weight > 0.0) {
                     Standing::Earned
-                } else if horizons.iter().any(|h| h.stretches >= skill::ENOUGH) {
+                } else if judged {
                     Standing::NoBetter
                 } else if newest.is_some() || !horizons.is_empty() {
                     Standing::Unproven
@@ -570,6 +608,20 @@ mod tests {
             fusion.foresee(&forecast(&[(30, micros)]), Rate::from_ppm(500.0)).unwrap();
         }
         assert_eq!((fusion.kept[1].len(), fusion.kept[1][0].deviation(30.0).round()), (1, 6_000.0));
+    }
+
+    #[test]
+    fn what_is_expected_of_a_member_survives_a_new_clock() {
+        let mut fusion = Fusion::new(Span::from_secs(1));
+        let expected = Expected { horizon: Span::from_secs(1800), share: 0.5, spread: 0.1 };
+        fusion.expect(Member::LongTerm, &[expected]);
+        fusion.begin_anew();
+        fusion.foresee(&forecast(&[(30, 5), (1800, 900)]), Rate::from_ppm(500.0)).unwrap();
+        let later = RawInstant::from_nanos(0) + Span::from_secs(1800);
+        let correction =
+            fusion.correction(later, RawInstant::from_nanos(0), (Timestamp::from_nanos(0), Rate::ZERO));
+        assert!((correction.offset - 0.5 * 897_000.0).abs() < 1.0, "{correction:?}");
+        assert_eq!(fusion.members(&correction)[1].standing, Standing::Expected);
     }
 
     #[test]

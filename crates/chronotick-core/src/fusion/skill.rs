@@ -5,6 +5,9 @@
 //! of the judging measurements is in both forecasts' errors and drops out of their difference. Forecasts overlap, so
 //! evidence is counted in stretches of time twice as long as the horizon; what is certain of the share is what remains after
 //! several of its standard errors, and recent stretches have to agree.
+//!
+//! Of a member that was made to correct the bank, and judged in worlds whose truth is known, there is a prior. It counts
+//! until there is evidence, against which it is weighed like any other.
 
 use super::MEMBERS;
 use crate::RawInstant;
@@ -39,10 +42,19 @@ struct Stretch {
     between: [[f64; MEMBERS]; MEMBERS],
 }
 
+/// What was known of a member before its first forecast: the share that was best elsewhere, and how much that differed
+/// from place to place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Prior {
+    pub(super) share: f64,
+    pub(super) spread: f64,
+}
+
 /// What is known of the members at one horizon.
 #[derive(Clone, Debug)]
 pub(super) struct Skill {
     length: f64,
+    priors: [Option<Prior>; MEMBERS],
     /// Newest last.
     stretches: VecDeque<Stretch>,
     /// The bank's usual squared error, ns².
@@ -90,7 +102,17 @@ impl Blend {
 
 impl Skill {
     pub(super) fn new(horizon: f64) -> Skill {
-        Skill { length: (2.0 * horizon).max(SHORTEST), stretches: VecDeque::new(), usual: 0.0 }
+        let length = (2.0 * horizon).max(SHORTEST);
+        Skill { length, priors: [None; MEMBERS], stretches: VecDeque::new(), usual: 0.0 }
+    }
+
+    pub(super) fn expect(&mut self, member: usize, prior: Prior) {
+        self.priors[member] = Some(prior);
+    }
+
+    /// Knows before its first measurement what another did.
+    pub(super) fn expect_as(&mut self, other: &Skill) {
+        self.priors = other.priors;
     }
 
     /// Takes in what every member said about a measurement with this variance (ns²).
@@ -145,7 +167,7 @@ impl Skill {
         let total = self.total();
         let eligible = |i: usize| {
             let sigma = (total.error(i) / total.weight[i]).sqrt();
-            live[i] && total.weight[i] > 0.0 && sigma <= threshold
+            live[i] && (total.weight[i] > 0.0 && sigma <= threshold || self.stretches.is_empty())
         };
         let mut best = (0.0, Blend::NOTHING);
         for set in 1u8..1 << MEMBERS {
@@ -153,13 +175,47 @@ impl Skill {
             if members.iter().enumerate().any(|(i, member)| *member && !eligible(i)) {
                 continue;
             }
-            if let Some((gain, blend)) = self.proven(&total, members)
+            let alone = (0..MEMBERS).find(|i| set == 1 << i);
+            let found = match alone.and_then(|i| Some((i, self.priors[i]?))) {
+                Some((i, prior)) => self.believed(&total, i, prior),
+                None => self.proven(&total, members),
+            };
+            if let Some((gain, blend)) = found
                 && gain > best.0
             {
                 best = (gain, blend);
             }
         }
         best.1
+    }
+
+    /// The blend with a member of which something was known before, and its gain: its share is the mean of what was known
+    /// and of what the stretches say, weighted by the inverse of their variances.
+    fn believed(&self, total: &Stretch, member: usize, prior: Prior) -> Option<(f64, Blend)> {
+        let alone: [f64; MEMBERS] = std::array::from_fn(|i| f64::from(i == member));
+        let scores = || self.stretches.iter().map(|s| s.scores(&alone)).filter(|(_, square)| *square > 0.0);
+        let n = scores().count() as f64;
+        if n == 0.0 {
+            let weights = alone.map(|a| a * prior.share);
+            return Some((f64::MIN_POSITIVE, Blend { weights, limit: f64::INFINITY, remains: 1.0 }));
+        }
+        let (with, square) = scores().fold((0.0, 0.0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
+        let ratio = with / square;
+        // A few stretches that happen to agree do not make it certain.
+        let spread =
+            scores().map(|(w, s)| (w - ratio * s).powi(2)).sum::<f64>() + PRESUMED * (square / n).powi(2);
+        let variance = spread / square.powi(2) * n / (n + PRESUMED);
+        let known = prior.spread.powi(-2);
+        let share = ((prior.share * known + ratio / variance) / (known + 1.0 / variance)).min(1.0);
+        let recent = self.stretches.iter().rev().take(RECENT).map(|s| s.scores(&alone));
+        let lately: f64 = recent.map(|(w, s)| 2.0 * share * w - share * share * s).sum();
+        if share <= 0.0 || lately <= 0.0 && n >= RECENT as f64 {
+            return None;
+        }
+        let gain = ((2.0 * share * with - share * share * square) / total.weight[member]).max(0.0);
+        let remains = remains(total, member, gain * n / (n + PRESUMED));
+        let limit = GATE * (square / total.weight[member]).sqrt();
+        Some((gain.max(f64::MIN_POSITIVE), Blend { weights: alone.map(|a| a * share), limit, remains }))
     }
 
     /// What is certain of the gain of a set of members, as a share of the bank's squared error, and its blend.
@@ -183,11 +239,19 @@ impl Skill {
         }
         let first = members.iter().position(|m| *m)?;
         let gain = (2.0 * certain * with - certain * certain * square) / total.weight[first];
-        let error = (total.short[first] - total.noise[first]) / total.weight[first];
-        let remains = if error > gain { (1.0 - gain / error).clamp(LEAST, 1.0) } else { LEAST };
+        let remains = remains(total, first, gain);
         let limit = GATE * certain * (square / total.weight[first]).sqrt();
         Some((gain, Blend { weights: shares.map(|s| s * certain), limit, remains }))
     }
+}
+
+/// For so many stretches counts what is presumed of their spread: that the best share differs by 1 between them.
+const PRESUMED: f64 = 3.0;
+
+/// What a gain (ns²) leaves of the bank's variance.
+fn remains(total: &Stretch, member: usize, gain: f64) -> f64 {
+    let error = (total.short[member] - total.noise[member]) / total.weight[member];
+    if error > gain { (1.0 - gain / error).clamp(LEAST, 1.0) } else { LEAST }
 }
 
 /// No blend makes the bank's variance smaller than this share of it.
@@ -309,6 +373,23 @@ mod tests {
     fn two_who_say_the_same_share_one_correction() {
         let both = fed(0.5, 0.1, 5).blend([true, true, false], 1e9).weights;
         assert!((both[0] + 2.0 * both[1] - 0.5).abs() < 0.05, "{both:?}");
+    }
+
+    fn expected(truth: f64, own: f64, hours: i64) -> f64 {
+        let mut skill = fed(truth, own, hours);
+        skill.expect(0, Prior { share: 0.8, spread: 0.2 });
+        skill.blend(FIRST, 1e9).weights[0]
+    }
+
+    #[test]
+    fn what_was_known_before_counts_until_evidence_says_otherwise() {
+        let mut fresh = Skill::new(600.0);
+        fresh.expect(0, Prior { share: 0.8, spread: 0.2 });
+        assert_eq!(fresh.blend(FIRST, 1e9).weights[0], 0.8);
+        assert_eq!(fresh.blend([false; MEMBERS], 1e9), Blend::NOTHING);
+        assert!((0.45..0.6).contains(&expected(0.5, 0.1, 10)), "{}", expected(0.5, 0.1, 10));
+        assert_eq!(expected(-1.0, 0.1, 3), 0.0);
+        assert_eq!(expected(0.0, 0.1, 3), 0.0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::args::Train;
 use super::{Failure, say};
-use chronotick_train::{Progress, Recipe, SCENARIOS};
+use chronotick_train::{EXPECTED, Progress, Recipe, SCENARIOS};
 use chronotick_tsfm::Forecaster;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,14 +12,14 @@ const FIRST_SEED: u64 = 31;
 
 pub(super) fn execute(options: &Train) -> Result<ExitCode, Failure> {
     if let Some(folder) = &options.evaluate {
-        let model = match folder.to_str() {
-            Some("embedded") => chronotick_train::embedded()?,
-            _ => Forecaster::open(folder)?,
+        let (model, expected) = match folder.to_str() {
+            Some("embedded") => (chronotick_train::embedded()?, &EXPECTED[..]),
+            _ => (Forecaster::open(folder)?, &[][..]),
         };
         let named: Vec<&str> = options.scenarios.iter().map(String::as_str).collect();
         let scenarios = if named.is_empty() { &SCENARIOS[..] } else { &named };
         let seeds: Vec<u64> = (FIRST_SEED..FIRST_SEED + options.seeds).collect();
-        say(&chronotick_train::evaluate(&model, scenarios, &seeds)?.to_string())?;
+        say(&chronotick_train::evaluate(&model, expected, scenarios, &seeds)?.to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
     let (Some(recipe), Some(out)) = (&options.recipe, &options.out) else {

@@ -190,6 +190,12 @@ impl Daemon {
         }
         let references = reference::start_all(&config.reference_clocks, &mut engine, now, &wake);
         let resolve = names::system(keying::Keying::new(config.ntp.nts_ca_file.clone()));
+        #[cfg(feature = "models")]
+        let models = models::Models::start(config, now, wake.clone());
+        #[cfg(feature = "models")]
+        for member in models.iter().flat_map(models::Models::embedded) {
+            engine.expect(member, &chronotick_train::EXPECTED);
+        }
         // This machine's temperature says nothing of a simulated clock.
         let sensing = config.covariates && config.fusion.enabled && !machine.is_simulated();
         Daemon {
@@ -208,7 +214,7 @@ impl Daemon {
             peers: Peers::new(&config.peers, resolve.clone(), now, wake.clone()),
             statistics: BTreeMap::new(),
             #[cfg(feature = "models")]
-            models: models::Models::start(config, now, wake.clone()),
+            models,
             conditions: sensing.then(conditions::Sensors::start).flatten(),
             names: Names::new(&config.ntp.servers, now, resolve, wake),
             watch: Watch::new(),

@@ -269,6 +269,13 @@ impl Models {
         (!terms.is_empty()).then(|| Models::of(terms, share, now, wake))
     }
 
+    /// Whose model is the one that comes with the program, of which something is known beforehand.
+    pub(super) fn embedded(&self) -> Vec<Member> {
+        let is_embedded =
+            |s: &&Standing| s.named.parse::<Reference>().is_ok_and(|reference| reference.is_embedded());
+        self.standings.iter().filter(is_embedded).map(|s| s.member).collect()
+    }
+
     /// Starts the thread with these terms.
     pub(super) fn of(
         terms: Vec<Term>,

@@ -6,7 +6,7 @@ use chronotick_core::{
     Conditions, Disruption, Engine, Measurement, RawInstant, Role, Settings, Solution, SourceId, Span,
 };
 #[cfg(feature = "models")]
-use chronotick_core::{Forecast, Implausible};
+use chronotick_core::{Expected, Forecast, Implausible, Member};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
@@ -37,6 +37,12 @@ impl Recorded {
     pub(super) fn restore(&mut self, saved: &Saved) {
         self.note(|| Line::Restored { rate: saved.rate, rate_sigma: saved.rate_sigma });
         self.engine.restore(saved);
+    }
+
+    #[cfg(feature = "models")]
+    pub(super) fn expect(&mut self, member: Member, expected: &[Expected]) {
+        self.note(|| Line::expected(member, expected));
+        self.engine.expect(member, expected);
     }
 
     pub(super) fn add_source(&mut self, name: String) -> SourceId {

@@ -12,8 +12,6 @@ pub use endpoint::{Address, BadAddress, Endpoint, EndpointError, PATIENCE, Probl
 pub use known::{KNOWN, Known};
 pub use reference::Reference;
 
-use std::path::Path;
-
 use chronotick_tsfm::{Abilities, Forecast, ForecastError, Forecaster, OpenError, Task};
 
 /// The name of the model that comes with the program.
@@ -36,9 +34,7 @@ impl Model {
     /// [`ModelError`], which names the thing and the mend: for a checkpoint that is not there the command that brings it.
     pub fn open(reference: &Reference) -> Result<Model, ModelError> {
         match reference {
-            Reference::Folder(folder) if *folder == Path::new(EMBEDDED) && !folder.exists() => {
-                Ok(Model::Local(Box::new(chronotick_train::embedded()?)))
-            }
+            embedded if embedded.is_embedded() => Ok(Model::Local(Box::new(chronotick_train::embedded()?))),
             Reference::Folder(folder) if !folder.exists() => {
                 let names: Vec<&str> = KNOWN.iter().filter_map(|known| known.name).collect();
                 Err(ModelError::Nowhere { name: folder.display().to_string(), known: names.join(", ") })

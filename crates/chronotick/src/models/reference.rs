@@ -1,10 +1,11 @@
 //! What a person writes to name a model.
 
+use super::EMBEDDED;
 use super::endpoint::{Address, BadAddress};
 use super::known::KNOWN;
 use chronotick_tsfm::hub::Repository;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A model by name.
@@ -26,6 +27,13 @@ pub enum Reference {
     Hub(Repository),
     /// A server that keeps the contract of `docs/models.md`.
     Endpoint(Address),
+}
+
+impl Reference {
+    /// Whether it is the model that comes with the program: its name, and no folder of that name.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self, Reference::Folder(folder) if *folder == Path::new(EMBEDDED) && !folder.exists())
+    }
 }
 
 impl FromStr for Reference {
