@@ -3,16 +3,17 @@
 use super::args::SyncTime;
 use super::question;
 use crate::cli::{Arguments, Failure, say};
+use crate::config::Discipline;
 use crate::monitor::exchange;
 use chronotick_clock::{Span, raw_now};
-use chronotick_monitor::{Consensus, Decision, Policy, Status};
+use chronotick_monitor::{Consensus, Decision, Status};
 use serde_json::json;
 use std::process::ExitCode;
 
 pub(super) fn execute(arguments: &Arguments, options: &SyncTime) -> Result<ExitCode, Failure> {
     let (config, question) = question(arguments, options.samples)?;
     let heard = exchange::ask(&question)?;
-    let policy = Policy { min_agreeing: config.monitor.min_agreeing_sources, ..Policy::default() };
+    let policy = config.correction.policy();
     let consensus = Consensus::of(&heard.answers);
     let found = consensus.as_ref().ok();
     let agreeing = found.map_or(0, |c| c.agreeing.len() as u32);
@@ -20,10 +21,14 @@ pub(super) fn execute(arguments: &Arguments, options: &SyncTime) -> Result<ExitC
     let acts = matches!(decision, Decision::Slew { .. } | Decision::Step { .. });
     let refused = match (&decision, acts && !options.dry_run) {
         (Decision::Refuse(why), _) => Some(why.to_string()),
-        (_, true) => Some(
+        (_, true) if config.discipline == Discipline::Off => Some(
             "nothing was done: correcting the system clock is off (discipline: off); --dry-run only says what would be done"
                 .to_owned(),
         ),
+        (_, true) => Some(format!(
+            "nothing was done: the daemon corrects the system clock (discipline: {}), and two would fight",
+            config.discipline
+        )),
         _ => None,
     };
     let status = match (&decision, &refused) {
