@@ -7,13 +7,8 @@
 use chronotick_clock::Narrow;
 use chronotick_core::estimate::Saved;
 use chronotick_core::{
-<<<<<<< HEAD
-    Ahead, CHANNELS, Conditions, Disruption, Engine, Forecast, Leap, Measurement, Member, Outlook, Rate,
-    RawInstant, Role, Settings, Solution, SourceId, Span, Stamps, Timestamp,
-=======
     Ahead, CHANNELS, Conditions, Disruption, Engine, Expected, Forecast, Leap, Measurement, Member, Outlook,
-    Rate, RawInstant, Settings, Solution, SourceId, Span, Stamps, Timestamp,
->>>>>>> 2f4f1f4 (Believe the embedded model as far as simulated worlds say, until measurements say otherwise)
+    Rate, RawInstant, Role, Settings, Solution, SourceId, Span, Stamps, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
