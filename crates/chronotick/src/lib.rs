@@ -13,6 +13,7 @@
 //! * [`discipline`] corrects the system clock, where that is asked for.
 //! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
 //! * [`monitor`] judges the clock and tells whoever wants to know.
+//! * [`experiment`] observes with servers of its own, and compares what was observed.
 //! * [`demo`] runs all of it against a simulated clock.
 
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod daemon;
 pub mod demo;
 pub mod discipline;
 pub mod door;
+pub mod experiment;
 pub mod feed;
 pub mod http;
 pub mod mcp;

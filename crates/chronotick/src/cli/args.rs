@@ -161,6 +161,10 @@ pub enum Command {
     /// Replay recorded exchanges through the engine, and score it where the truth lies beside them; or a debug trace, to
     /// prove that the engine answers the same again.
     Replay(Replay),
+    /// Observe corrected time with time servers of one's own: a row a second, a query a minute.
+    Validate(super::experiment::Validate),
+    /// Judge what observers wrote down: errors, improvements with their intervals, pictures.
+    Compare(super::experiment::Compare),
     /// Score everything at once: all built-in worlds, and every trace of the folders that are named.
     Score(Score),
     /// The forecasting models: fetch, show, check, time and remove checkpoints.

@@ -3,13 +3,13 @@
 mod install;
 
 use super::args::Arguments;
-use super::run::own_engine;
-use super::{Failure, SILENT, environment, load, log as logging, runtime_dir, say};
+use super::run::door_or_engine;
+use super::{Failure, environment, runtime_dir, say};
 use crate::config::{self, Config, Overrides};
 use crate::door::Door;
 use crate::mcp::{Server, http, probe};
 use crate::utc::rfc3339;
-use chronotick_clock::{ClockPair, OpenError, Reading, State, Timestamp};
+use chronotick_clock::{ClockPair, Reading, State, Timestamp};
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use std::num::NonZeroU32;
@@ -93,16 +93,8 @@ pub(super) fn execute(arguments: &Arguments, options: &Mcp) -> Result<ExitCode, 
         return install::execute(options);
     }
     let (settings, state_dir) = settings(arguments, options);
-    let door = match Door::open(runtime_dir(arguments).as_deref()) {
-        Ok(door) if door.clock.page_status().age < SILENT => door.remembering(state_dir),
-        Ok(_) | Err(OpenError::Missing { .. }) => {
-            let config = load(arguments)?.shared();
-            logging::start(config.log_level);
-            log::info!("no daemon is running: measuring in this process");
-            own_engine(&config)?
-        }
-        Err(e) => return Err(e.into()),
-    };
+    let door = door_or_engine(arguments)?;
+    let door = if door.is_within() { door } else { door.remembering(state_dir) };
     Server::new(Arc::new(door), &settings)?.serve_stdio()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ mod accuracy;
 pub mod args;
 pub mod audit;
 mod config;
+pub mod experiment;
 pub mod history;
 mod log;
 mod mcp;
@@ -72,6 +73,8 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Monitor(what)) => monitor::execute(&arguments, what),
         Some(Command::Simulate(options)) => accuracy::simulate(options),
         Some(Command::Replay(options)) => accuracy::replay(options),
+        Some(Command::Validate(options)) => experiment::validate(&arguments, options),
+        Some(Command::Compare(options)) => experiment::compare(options),
         Some(Command::Score(options)) => accuracy::score(options),
         #[cfg(feature = "models")]
         Some(Command::Models(what)) => models::execute(what),

@@ -1,7 +1,7 @@
 //! `chronotick run`: the daemon in the foreground.
 
 use super::args::Arguments;
-use super::{Failure, load, log as logging, mcp};
+use super::{Failure, SILENT, load, log as logging, mcp, runtime_dir};
 use crate::config::Config;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
@@ -10,7 +10,7 @@ use crate::http::Server;
 use crate::metrics::{Export, Subject};
 use crate::monitor::{self, Watch};
 use crate::snapshot::Snapshot;
-use chronotick_clock::{Writer, page_path};
+use chronotick_clock::{OpenError, Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::Path;
@@ -84,6 +84,20 @@ fn stop_on_signals(stop: Stop) -> Result<(), Failure> {
         }
     })?;
     Ok(())
+}
+
+/// The running daemon's door, or without one that of an engine of our own.
+pub(super) fn door_or_engine(arguments: &Arguments) -> Result<Door, Failure> {
+    match Door::open(runtime_dir(arguments).as_deref()) {
+        Ok(door) if door.clock.page_status().age < SILENT => Ok(door),
+        Ok(_) | Err(OpenError::Missing { .. }) => {
+            let config = load(arguments)?.shared();
+            logging::start(config.log_level);
+            log::info!("no daemon is running: measuring in this process");
+            own_engine(&config)
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// An engine that lives as long as this process.

@@ -48,6 +48,7 @@ pub use refclock::{InvalidClock, Kind, ReferenceClock};
 pub use serve::{Listen, Serve, ServeNtp, ServeNts};
 pub use server::{InvalidServer, ServerAddress};
 pub use template::default_file;
+pub(crate) use time_server::with_relays;
 pub use time_server::{InvalidTimeServer, Security, TimeServer};
 
 use chronotick_clock::Span;

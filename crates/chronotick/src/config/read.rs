@@ -2,7 +2,7 @@
 //! mistakes that people make in it; and how the same value is shown.
 
 use super::finding::{Fault, Problem};
-use super::time_server::with_relays;
+use super::with_relays;
 use super::yaml::{Content, Node};
 use super::{Family, InvalidClock, ModelName, ReferenceClock, TimeServer};
 use chronotick_clock::Span;

@@ -210,7 +210,7 @@ const RELAY_PORTS: [u16; 5] = [RELAY, 8127, 8128, 8129, 8130];
 
 /// The list with `host:8123`, where it is the only port of that host, written out: it means a relay, of which each port
 /// leads to another server.
-pub(super) fn with_relays(servers: Vec<TimeServer>) -> Vec<TimeServer> {
+pub(crate) fn with_relays(servers: Vec<TimeServer>) -> Vec<TimeServer> {
     let alone =
         |server: &TimeServer| servers.iter().filter(|other| other.host() == server.host()).count() == 1;
     let expand = |server: &TimeServer| match server.port() {
