@@ -216,8 +216,7 @@ impl Engine {
         }
         if disruption == Disruption::Migrated {
             // Another oscillator: what was learned of the old one would be a lie.
-            self.replace_estimator(Estimator::default());
-            self.wander = Wander::new();
+            self.forget_rate();
             self.fusion.begin_anew();
         }
         self.forget_time(now);
@@ -497,6 +496,12 @@ impl Engine {
         }
     }
 
+    /// Nothing that was learned of the oscillator holds.
+    fn forget_rate(&mut self) {
+        self.replace_estimator(Estimator::default());
+        self.wander = Wander::new();
+    }
+
     /// What the estimator says of time is void, and readings across this instant do not compare.
     fn estimate_anew(&mut self, now: RawInstant) {
         self.disruptions += 1;
@@ -597,6 +602,10 @@ impl Engine {
             if !region.overlaps(&before) {
                 let by = Span::from_nanos(((region.lo + region.hi) - (before.lo + before.hi)).as_nanos() / 2);
                 self.push_event(Event::MajorityMoved { by });
+                // A rate that was learned wrong explains a small one as well as a step, and would bring the next.
+                if by.abs() <= self.settings.frequency_tolerance.over(now - then) {
+                    self.forget_rate();
+                }
                 self.estimate_anew(now);
             }
         }
