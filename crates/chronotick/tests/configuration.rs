@@ -74,7 +74,6 @@ fn the_written_file_equals_the_defaults_without_a_warning() {
     let unset: Vec<_> = loaded.settings().filter(|s| *s.origin == Origin::Default).map(|s| s.key).collect();
     let without_a_value = [
         "clock_measurement.ntp.nts_ca_file",
-        "clock_measurement.ntp.keys_file",
         "logging.debug_log_file",
         "runtime_dir",
         "state_dir",

@@ -139,7 +139,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);
 static LONG_TERM: [Setting; 6] = model_settings!("long_term", long_term);
 
-static BEFORE_MODELS: [Setting; 12] = [
+static BEFORE_MODELS: [Setting; 11] = [
     setting!(
         PRESET_KEY,
         PRESET,
@@ -149,7 +149,7 @@ static BEFORE_MODELS: [Setting; 12] = [
     ),
     Setting {
         key: "clock_measurement.ntp.servers",
-        doc: "The time sources: host, host:port, or \"[IPv6]:port\", each with options: nts, ntsport PORT, fallback, key NUMBER, xleave. Four or more can outvote a liar.",
+        doc: "The time sources: host, host:port, or \"[IPv6]:port\", each with options: nts, ntsport PORT, fallback. Four or more can outvote a liar.",
         outside: SERVERS,
         set: |config, node| {
             config.ntp.servers = servers(node)?;
@@ -163,13 +163,6 @@ static BEFORE_MODELS: [Setting; 12] = [
         ntp.nts_ca_file,
         file,
         "The certificates (PEM) that NTS trusts, instead of the system's."
-    ),
-    setting!(
-        "clock_measurement.ntp.keys_file",
-        None,
-        ntp.keys_file,
-        file,
-        "The file of symmetric keys, in chrony's format: NUMBER TYPE KEY."
     ),
     setting!(
         "clock_measurement.ntp.timeout_seconds",

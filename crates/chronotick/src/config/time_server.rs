@@ -1,4 +1,4 @@
-//! A time server with what is asked of it beside the time: proof that it is the one, and interleaved mode.
+//! A time server with what is asked of it beside the time: proof that it is the one.
 //!
 //! In a text the options follow the address in the words of chrony's `server` directive, in a file they may be the keys
 //! of a map: `time.example nts` is `{address: time.example, nts: true}`.
@@ -25,8 +25,6 @@ pub struct TimeServer {
     pub address: ServerAddress,
     /// How its replies are told from forgeries.
     pub security: Security,
-    /// Whether interleaved mode is asked for (RFC 9769).
-    pub interleaved: bool,
 }
 
 /// How a server's replies are told from forgeries, beside the nonce in each request.
@@ -42,8 +40,6 @@ pub enum Security {
         /// Whether the server is asked without NTS where keys cannot be had.
         fallback: bool,
     },
-    /// The key with this number in the file of keys.
-    Key(u32),
 }
 
 impl TimeServer {
@@ -70,10 +66,6 @@ impl TimeServer {
                     text += " fallback";
                 }
             }
-            Security::Key(number) => text += &format!(" key {number}"),
-        }
-        if self.interleaved {
-            text += " xleave";
         }
         text
     }
@@ -107,8 +99,6 @@ impl TimeServer {
                 "nts" => options.nts = switch(value)?,
                 "ntsport" => options.port = Some(count(value, 1..=u32::from(u16::MAX))? as u16),
                 "fallback" => options.fallback = switch(value)?,
-                "key" => options.key = Some(count(value, 1..=u32::MAX)?),
-                "xleave" => options.interleaved = switch(value)?,
                 other => return Err(invalid_option(other)),
             }
         }
@@ -128,24 +118,20 @@ struct Options {
     nts: bool,
     port: Option<u16>,
     fallback: bool,
-    key: Option<u32>,
-    interleaved: bool,
 }
 
 impl Options {
     fn with(self, address: ServerAddress) -> Result<TimeServer, InvalidTimeServer> {
         let security = match self {
-            Options { nts: true, key: Some(_), .. } => return Err(InvalidTimeServer::NtsAndKey),
             Options { nts: false, port: Some(_), .. } | Options { nts: false, fallback: true, .. } => {
                 return Err(InvalidTimeServer::WithoutNts);
             }
             Options { nts: true, port, fallback, .. } => {
                 Security::Nts { port: port.unwrap_or(nts::ke::PORT), fallback }
             }
-            Options { key: Some(number), .. } => Security::Key(number),
             _ => Security::None,
         };
-        Ok(TimeServer { address, security, interleaved: self.interleaved })
+        Ok(TimeServer { address, security })
     }
 }
 
@@ -156,14 +142,11 @@ pub enum InvalidTimeServer {
     #[error(transparent)]
     Address(#[from] InvalidServer),
     /// A word behind the address has no meaning.
-    #[error("the options are nts, ntsport PORT, fallback, key NUMBER and xleave")]
+    #[error("the options are nts, ntsport PORT and fallback")]
     Option,
     /// A number is missing, or none.
-    #[error("ntsport wants a port from 1 to 65535 behind it, and key the number of a key")]
+    #[error("ntsport wants a port from 1 to 65535 behind it")]
     Number,
-    /// Both at once.
-    #[error("a server has either nts or a key, not both")]
-    NtsAndKey,
     /// An option of NTS without NTS.
     #[error("ntsport and fallback mean nothing without nts")]
     WithoutNts,
@@ -182,8 +165,6 @@ impl FromStr for TimeServer {
                 "nts" => options.nts = true,
                 "ntsport" => options.port = Some(number(words.next(), 1..=u64::from(u16::MAX))? as u16),
                 "fallback" => options.fallback = true,
-                "key" => options.key = Some(number(words.next(), 1..=u64::from(u32::MAX))? as u32),
-                "xleave" => options.interleaved = true,
                 _ => return Err(InvalidTimeServer::Option),
             }
         }
@@ -236,8 +217,7 @@ mod tests {
             "time.example",
             "time.example nts",
             "time.example:1123 nts ntsport 4461 fallback",
-            "[2001:db8::1]:1123 key 7 xleave",
-            "10.0.0.1 xleave",
+            "[2001:db8::1]:1123 nts fallback",
         ] {
             assert_eq!(read(text).unwrap().written(), text);
         }
@@ -252,8 +232,6 @@ mod tests {
             ("time.example ntp", Option),
             ("time.example nts ntsport", Number),
             ("time.example nts ntsport 0", Number),
-            ("time.example key", Number),
-            ("time.example nts key 3", NtsAndKey),
             ("time.example ntsport 4461", WithoutNts),
             ("time.example fallback", WithoutNts),
         ] {

@@ -37,10 +37,6 @@ pub(super) fn system(keying: Keying) -> Arc<Resolve> {
             addresses(server.host(), server.port())
                 .map(|found| found.into_iter().map(Endpoint::from).collect())
         }),
-        // Never without the proof that was asked for.
-        Security::Key(number) => Err(format!(
-            "key {number}: symmetric keys are not supported by this version; use nts, or remove the option"
-        )),
         Security::None => addresses(server.host(), server.port())
             .map(|found| found.into_iter().map(Endpoint::from).collect()),
     })
