@@ -48,6 +48,9 @@ pub struct Engine {
     estimator: Asked,
     past: Past,
     wander: Wander,
+    /// Since when the rate is learned from packets; `None` before the first, or if an earlier run knew it.
+    learning: Option<RawInstant>,
+    rate_known: bool,
     /// To when all sources' [`Symmetry`] has been carried.
     carried: RawInstant,
     fusion: Fusion,
@@ -73,6 +76,8 @@ struct Source {
     verdict: Verdict,
     measurements: u64,
     contradictions: u64,
+    /// How wrong its answers may be on the average, s.
+    usual_error: f64,
     /// How often it is polled, where that is less often than the engine wishes.
     interval: Span,
 }
@@ -89,6 +94,8 @@ impl Engine {
     const EVENTS: usize = 256;
     /// Trusted measurements before the first synced reading: one burst.
     const FIRST_MEASUREMENTS: u64 = 4;
+    /// Answers over which the usual error of a source is averaged.
+    const USUAL: u64 = 32;
     /// How long sources that have never answered can keep the others waiting.
     const GATHERING: Span = Span::from_secs(8);
 
@@ -105,6 +112,8 @@ impl Engine {
             estimator: Asked::default(),
             past: Past::default(),
             wander: Wander::new(),
+            learning: None,
+            rate_known: false,
             carried: now,
             majority: None,
             last_trusted: None,
@@ -129,6 +138,7 @@ impl Engine {
             verdict: Verdict::Unmeasured,
             measurements: 0,
             contradictions: 0,
+            usual_error: 0.0,
             interval: Span::ZERO,
         };
         self.sources.insert(id, source);
@@ -181,6 +191,8 @@ impl Engine {
         source.bound = Some(bound);
         source.newest = Some(*m);
         source.measurements += 1;
+        let weight = (source.measurements.min(Engine::USUAL) as f64).recip();
+        source.usual_error += weight * (m.max_error().as_secs_f64() - source.usual_error);
         if contradiction {
             source.contradictions += 1;
             let stepped = Event::SourceStepped { source: m.source, name: source.name.clone() };
@@ -190,6 +202,9 @@ impl Engine {
         if self.sources[&m.source].verdict == Verdict::Trusted && self.teaches(m.source) {
             if let Some((utc, variance)) = self.estimator.estimator.without_path(m) {
                 self.fusion.judge(m.at, utc, variance * 1e18, m.received);
+            }
+            if !self.rate_known {
+                self.learning.get_or_insert(m.received);
             }
             self.estimator.change().observe(m);
             let learned = &self.estimator.estimator;
@@ -250,7 +265,7 @@ impl Engine {
         let nominal = origin_utc + (now - origin_raw);
         let (earliest, latest) = (nominal + region.preferred.lo, nominal + region.preferred.hi);
         let mut estimate = self.estimator.estimate(now).unwrap_or_else(|| middle_of(earliest, latest, now));
-        let growth = self.envelope_of(&estimate).tolerance;
+        let growth = self.envelope_of(&estimate, now).tolerance;
         let fused = self.correction(now);
         estimate.utc = estimate.utc + Span::from_nanos(fused.offset.round() as i64);
         estimate.rate = Rate::from_f64(estimate.rate.as_f64() + fused.rate * 1e-9);
@@ -423,6 +438,7 @@ impl Engine {
     /// Takes over what an earlier run had learned; to be called before the first measurement.
     pub fn restore(&mut self, saved: &Saved) {
         self.replace_estimator(Estimator::restore(saved));
+        self.rate_known = true;
     }
 
     /// Tells the smallest round trip that a source's path had in an earlier run; before the source's first measurement.
@@ -500,6 +516,7 @@ impl Engine {
     fn forget_rate(&mut self) {
         self.replace_estimator(Estimator::default());
         self.wander = Wander::new();
+        (self.learning, self.rate_known) = (None, false);
     }
 
     /// What the estimator says of time is void, and readings across this instant do not compare.
@@ -519,18 +536,28 @@ impl Engine {
 
     fn envelope(&mut self, now: RawInstant) -> Envelope {
         match self.estimator.estimate(now) {
-            Some(estimate) => self.envelope_of(&estimate),
+            Some(estimate) => self.envelope_of(&estimate, now),
             None => Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance },
         }
     }
 
-    fn envelope_of(&self, estimate: &Estimate) -> Envelope {
-        let tolerance = Rate::from_f64(4.0 * estimate.rate_sigma.as_f64() + self.wander.tolerance());
+    fn envelope_of(&self, estimate: &Estimate, now: RawInstant) -> Envelope {
+        let statistical = 4.0 * estimate.rate_sigma.as_f64() + self.wander.tolerance();
+        let tolerance = Rate::from_f64(statistical.max(self.unlearned(now)));
         if tolerance < self.settings.frequency_tolerance {
             Envelope { rate: estimate.rate, tolerance }
         } else {
             Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance }
         }
+    }
+
+    /// How wrong a rate may be that was learned from the best source's packets, whatever their statistics say: two of them,
+    /// each twice as wrong as is usual, over all the time. It fades before long.
+    fn unlearned(&self, now: RawInstant) -> f64 {
+        let Some(since) = self.learning else { return 0.0 };
+        let heard = self.sources.values().filter(|source| source.measurements > 0);
+        let least = heard.map(|source| source.usual_error).fold(f64::MAX, f64::min);
+        4.0 * least / (now - since).as_secs_f64().max(1e-3)
     }
 
     /// As [`envelope`](Engine::envelope), for a clock whose frequency does not jump.
