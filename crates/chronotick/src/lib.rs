@@ -14,6 +14,7 @@
 //! * [`trace`] writes down what went into the engine and proves that it gives the same answers again.
 //! * [`monitor`] judges the clock and tells whoever wants to know.
 //! * [`experiment`] observes with servers of its own, and compares what was observed.
+//! * [`fleet`] does the same on many hosts over ssh.
 //! * [`demo`] runs all of it against a simulated clock.
 
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod discipline;
 pub mod door;
 pub mod experiment;
 pub mod feed;
+pub mod fleet;
 pub mod http;
 pub mod mcp;
 pub mod metrics;

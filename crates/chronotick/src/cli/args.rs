@@ -165,6 +165,11 @@ pub enum Command {
     Validate(super::experiment::Validate),
     /// Judge what observers wrote down: errors, improvements with their intervals, pictures.
     Compare(super::experiment::Compare),
+    /// The same daemon and the same experiment on many hosts, over ssh.
+    ///
+    /// Exit code: how many hosts failed, at most 100; 125 if nothing could be begun, as with an inventory that is wrong.
+    #[command(subcommand)]
+    Fleet(super::fleet::FleetCommand),
     /// Score everything at once: all built-in worlds, and every trace of the folders that are named.
     Score(Score),
     /// The forecasting models: fetch, show, check, time and remove checkpoints.

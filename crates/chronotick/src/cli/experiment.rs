@@ -5,7 +5,7 @@ use super::run::door_or_engine;
 use super::{Failure, load, say};
 use crate::config::{Security, ServerAddress, TimeServer, with_relays};
 use crate::experiment::compare::{Run, scores, table as table_of};
-use crate::experiment::observer::{Plan, Progress, Query, observe};
+use crate::experiment::observer::{Plan, Progress, Query, duration, interval, observe};
 use crate::experiment::picture::{html, plots};
 use crate::experiment::table::{Columns, Table};
 use chronotick_clock::{ClockPair, Span};
@@ -74,30 +74,6 @@ fn plain(servers: Vec<TimeServer>) -> Result<Servers, String> {
             "{server} is asked with proof only, which an observer cannot do; name another server"
         )),
         _ => Ok(Servers(plain.into_iter().map(|server| server.address).collect())),
-    }
-}
-
-fn duration(text: &str) -> Result<Span, String> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) => (number, &text[number.len()..]),
-        None => (text, "m"),
-    };
-    let seconds = match unit {
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => 3600.0,
-    };
-    let wanted = number.parse().unwrap_or(f64::NAN) * seconds;
-    match wanted {
-        1.0..=31_557_600.0 => Ok(Span::from_secs_f64(wanted)),
-        _ => Err("a number of minutes, or like 90s, 30m, 8h, up to a year".into()),
-    }
-}
-
-fn interval(text: &str) -> Result<Span, String> {
-    match text.parse().unwrap_or(f64::NAN) {
-        seconds @ 0.01..=86_400.0 => Ok(Span::from_secs_f64(seconds)),
-        _ => Err("a number of seconds from 0.01 to 86400".into()),
     }
 }
 

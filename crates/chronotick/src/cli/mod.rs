@@ -8,6 +8,7 @@ pub mod args;
 pub mod audit;
 mod config;
 pub mod experiment;
+pub mod fleet;
 pub mod history;
 mod log;
 mod mcp;
@@ -75,6 +76,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Replay(options)) => accuracy::replay(options),
         Some(Command::Validate(options)) => experiment::validate(&arguments, options),
         Some(Command::Compare(options)) => experiment::compare(options),
+        Some(Command::Fleet(what)) => fleet::execute(what),
         Some(Command::Score(options)) => accuracy::score(options),
         #[cfg(feature = "models")]
         Some(Command::Models(what)) => models::execute(what),

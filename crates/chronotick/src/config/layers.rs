@@ -362,7 +362,7 @@ fn is_below(section: &str, key: &str) -> bool {
 }
 
 /// The text of a file, if it is text and not absurdly long.
-fn read_text(path: &Path) -> Result<String, Fault> {
+pub(super) fn read_text(path: &Path) -> Result<String, Fault> {
     let whole = |problem| Fault { line: 0, problem };
     let mut bytes = Vec::new();
     std::fs::File::open(path)

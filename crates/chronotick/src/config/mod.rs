@@ -17,6 +17,7 @@
 mod discipline;
 mod finding;
 mod http;
+mod inventory;
 mod layers;
 mod leap;
 mod mcp;
@@ -37,6 +38,7 @@ mod yaml;
 pub use discipline::{Correction, Discipline};
 pub use finding::{Finding, Invalid, Origin, Problem};
 pub use http::Http;
+pub use inventory::{Experiment, FleetHost, Inventory};
 pub use layers::{Effective, Loaded, Overrides, search_paths};
 pub use mcp::Mcp;
 pub use monitor::{MetricName, Monitoring, ProfileName};

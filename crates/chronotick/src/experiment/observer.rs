@@ -321,6 +321,38 @@ fn slope(offsets: &VecDeque<(RawInstant, Span)>) -> Option<Rate> {
     (xx > 0.0).then(|| Rate::from_f64(xy / xx))
 }
 
+/// How long to observe: minutes, or with a unit such as `90s`, `30m`, `8h`.
+///
+/// # Errors
+/// What may be written instead.
+pub fn duration(text: &str) -> Result<Span, String> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, &text[number.len()..]),
+        None => (text, "m"),
+    };
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => 3600.0,
+    };
+    let wanted = number.parse().unwrap_or(f64::NAN) * seconds;
+    match wanted {
+        1.0..=31_557_600.0 => Ok(Span::from_secs_f64(wanted)),
+        _ => Err("a number of minutes, or like 90s, 30m, 8h, up to a year".into()),
+    }
+}
+
+/// The time between two samples or two queries, in seconds.
+///
+/// # Errors
+/// What may be written instead.
+pub fn interval(text: &str) -> Result<Span, String> {
+    match text.parse().unwrap_or(f64::NAN) {
+        seconds @ 0.01..=86_400.0 => Ok(Span::from_secs_f64(seconds)),
+        _ => Err("a number of seconds from 0.01 to 86400".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::table::Columns;

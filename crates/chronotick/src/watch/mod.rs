@@ -13,6 +13,7 @@ mod terminal;
 mod words;
 
 pub use sources::Column;
+pub(crate) use words::{clean, short};
 
 use crate::daemon::Machine;
 use crate::door::Door;

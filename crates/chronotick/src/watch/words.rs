@@ -1,7 +1,7 @@
 //! Numbers and foreign text as the terminal may show them.
 
 /// Text from elsewhere, with everything that could command a terminal or reorder what is read written out as an escape.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || reorders(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
@@ -17,7 +17,7 @@ fn reorders(c: char) -> bool {
 }
 
 /// In three or four digits, for an axis or a narrow column: `980 ns`, `1.5 ms`, `12 s`.
-pub(super) fn short(ns: f64) -> String {
+pub(crate) fn short(ns: f64) -> String {
     let (scale, unit) = unit(ns);
     let digits = match ns.abs() / scale {
         v if unit == "ns" || v >= 100.0 => 0,
