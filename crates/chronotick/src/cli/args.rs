@@ -66,6 +66,10 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 
+    /// The NATS server for readings of many nodes, such as nats://127.0.0.1:4222, or off.
+    #[arg(long, global = true, value_name = "URL")]
+    pub nats: Option<String>,
+
     /// How much to log: error, warning, info, debug, trace.
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -443,6 +447,7 @@ impl From<&Arguments> for crate::config::Overrides {
             http_listen: arguments.http_listen.clone(),
             http_token_file: arguments.http_token_file.clone(),
             otlp_endpoint: arguments.otlp_endpoint.clone(),
+            nats: arguments.nats.clone(),
             log_level: arguments.log_level.clone(),
             debug_trace: arguments.debug_trace.clone(),
             debug_log_file: arguments.debug_log_file.clone(),

@@ -1,13 +1,18 @@
 //! `chronotick fleet`: one step on every host of an inventory, or a whole experiment from its begin to its comparison.
 
-use super::args::Show;
+use super::args::{Arguments, Show};
 use super::experiment::{Compare, compare};
 use super::{Failure, say};
 use crate::config::{Experiment, Inventory};
+#[cfg(feature = "nats")]
+use crate::door::Door;
+#[cfg(feature = "nats")]
+use crate::fleet::bus::{self, Manner};
 use crate::fleet::{Fleet, Outcome, Seen, Step};
 use crate::watch::short;
 use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -32,6 +37,9 @@ pub enum FleetCommand {
     Collect(OnHosts),
     /// End what was begun on every host.
     Stop(OnHosts),
+    /// Whose clocks contradict each other, by the readings that daemons tell over a NATS server.
+    #[cfg(feature = "nats")]
+    Watch(Watching),
     /// All of it: deploy, start, wait, collect, compare, stop. After an interruption the same command goes on.
     Run(OnHosts),
 }
@@ -47,8 +55,23 @@ pub struct OnHosts {
     pub dry_run: bool,
 }
 
-pub(super) fn execute(what: &FleetCommand) -> Result<ExitCode, Failure> {
-    Ok(match carry_out(what) {
+/// How to watch the bus.
+#[cfg(feature = "nats")]
+#[derive(Args, Debug)]
+pub struct Watching {
+    /// One JSON object on a line.
+    #[arg(long)]
+    pub json: bool,
+    /// Listen for four seconds, show it once and end; the exit code is how many nodes contradict others.
+    #[arg(long)]
+    pub once: bool,
+    /// Show it again after so many seconds.
+    #[arg(long, short = 'n', value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub interval: u32,
+}
+
+pub(super) fn execute(arguments: &Arguments, what: &FleetCommand) -> Result<ExitCode, Failure> {
+    Ok(match carry_out(arguments, what) {
         Ok(failed) => ExitCode::from(failed.min(MOST_FAILED) as u8),
         Err(failure) => {
             eprintln!("chronotick: {failure}");
@@ -57,14 +80,32 @@ pub(super) fn execute(what: &FleetCommand) -> Result<ExitCode, Failure> {
     })
 }
 
+/// Follows the bus; how many nodes contradict others.
+#[cfg(feature = "nats")]
+fn watching(arguments: &Arguments, options: &Watching) -> Result<usize, Failure> {
+    let config = super::load(arguments)?;
+    super::log::start(config.log_level);
+    let door = Door::open(super::runtime_dir(arguments).as_deref()).ok();
+    let interval = Duration::from_secs(options.interval.into());
+    let manner = Manner { json: options.json, once: options.once, interval };
+    let silent = "no node was heard; do the daemons have bus.nats, and is this their server?";
+    bus::watch(&config.bus, door.as_ref(), manner)?.ok_or_else(|| silent.into())
+}
+
 /// How many hosts failed.
-fn carry_out(what: &FleetCommand) -> Result<usize, Failure> {
+#[cfg_attr(
+    not(feature = "nats"),
+    expect(unused_variables, reason = "only the bus needs the daemon's configuration")
+)]
+fn carry_out(arguments: &Arguments, what: &FleetCommand) -> Result<usize, Failure> {
     let (steps, on): (&[Step], &OnHosts) = match what {
         FleetCommand::Deploy(on) => (&[Step::Deploy], on),
         FleetCommand::Start(on) => (&[Step::Start], on),
         FleetCommand::Status(on) => (&[Step::Status], on),
         FleetCommand::Collect(on) => (&[Step::Collect], on),
         FleetCommand::Stop(on) => (&[Step::Stop], on),
+        #[cfg(feature = "nats")]
+        FleetCommand::Watch(options) => return watching(arguments, options),
         FleetCommand::Run(on) => (&[Step::Deploy, Step::Start, Step::Status, Step::Collect, Step::Stop], on),
     };
     let fleet = Fleet::new(Inventory::read(&on.inventory)?);
@@ -74,12 +115,32 @@ fn carry_out(what: &FleetCommand) -> Result<usize, Failure> {
         }
         return Ok(0);
     }
+    let _alone = alone(&fleet, steps)?;
     match (steps, &fleet.inventory().experiment) {
         (&[step], _) => one(&fleet, step),
         (_, Some(experiment)) => whole(&fleet, experiment),
         (_, None) => {
             Err("the inventory has no experiment to run; `fleet start` begins the daemons alone".into())
         }
+    }
+}
+
+/// Two that collect into one folder would spoil each other's files. Held as long as this process lives, or the file is open.
+fn alone(fleet: &Fleet, steps: &[Step]) -> Result<Option<File>, Failure> {
+    if !steps.contains(&Step::Collect) {
+        return Ok(None);
+    }
+    let folder = &fleet.inventory().results;
+    let named = |e: &dyn std::fmt::Display| format!("{}: {e}", folder.display());
+    std::fs::create_dir_all(folder).map_err(|e| named(&e))?;
+    let lock = File::create(folder.join(".lock")).map_err(|e| named(&e))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => {
+            Err(named(&"another `chronotick fleet` collects here; wait for it").into())
+        }
+        // Where the file system cannot, a person has to see to it.
+        Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 

@@ -76,7 +76,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Replay(options)) => accuracy::replay(options),
         Some(Command::Validate(options)) => experiment::validate(&arguments, options),
         Some(Command::Compare(options)) => experiment::compare(options),
-        Some(Command::Fleet(what)) => fleet::execute(what),
+        Some(Command::Fleet(what)) => fleet::execute(&arguments, what),
         Some(Command::Score(options)) => accuracy::score(options),
         #[cfg(feature = "models")]
         Some(Command::Models(what)) => models::execute(what),

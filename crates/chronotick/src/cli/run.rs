@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
 use crate::feed::{Follower, News};
+use crate::fleet::bus;
 use crate::http::Server;
 use crate::metrics::{Export, Subject};
 use crate::monitor::{self, Watch};
@@ -35,6 +36,7 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let agents = mcp::within(&config.mcp, door.clone())?;
     let watch = monitor::start(&config, outlets.feed.follow())?;
     let memory = watch.as_ref().map(Watch::memory).unwrap_or_default();
+    bus::start(&config.bus, door.clone(), outlets.feed.follow())?;
     let subject = Subject { door, profile: config.monitor.profile(), memory };
     let export = Export::start(&config.otlp, subject.clone(), outlets.feed.follow())?;
     let http = Server::start(&config.http, subject, outlets.feed.follow(), agents)?;

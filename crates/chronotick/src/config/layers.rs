@@ -33,6 +33,8 @@ pub struct Overrides {
     pub http_token_file: Option<String>,
     /// `--otlp-endpoint`.
     pub otlp_endpoint: Option<String>,
+    /// `--nats`.
+    pub nats: Option<String>,
     /// `--log-level`.
     pub log_level: Option<String>,
     /// `--debug-trace`.
@@ -88,7 +90,7 @@ impl Config {
     /// `CHRONOTICK_NTP_SERVERS` (separated by commas), `CHRONOTICK_REFERENCE_CLOCKS` (by commas), `CHRONOTICK_PEERS` (by commas),
     /// `CHRONOTICK_PRESET`, `CHRONOTICK_WARMUP` (seconds),
     /// `CHRONOTICK_MODEL`, `CHRONOTICK_DEVICE`, `CHRONOTICK_HTTP_LISTEN`, `CHRONOTICK_HTTP_TOKEN_FILE`,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_DEBUG_TRACE`,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `CHRONOTICK_NATS`, `CHRONOTICK_LOG_LEVEL`, `CHRONOTICK_DEBUG_TRACE`,
     /// `CHRONOTICK_DEBUG_LOG_FILE`, `CHRONOTICK_RUNTIME_DIR` and `CHRONOTICK_STATE_DIR`; the
     /// default of the state directory follows systemd's and the XDG specification's variables, that of the runtime
     /// directory is [`chronotick_clock::runtime_dir`].

@@ -14,6 +14,7 @@
 //! # Ok::<(), chronotick::config::Invalid>(())
 //! ```
 
+mod bus;
 mod discipline;
 mod finding;
 mod http;
@@ -35,6 +36,7 @@ mod template;
 mod time_server;
 mod yaml;
 
+pub use bus::{Bus, NatsAddress, NodeName};
 pub use discipline::{Correction, Discipline};
 pub use finding::{Finding, Invalid, Origin, Problem};
 pub use http::Http;
@@ -83,6 +85,8 @@ pub struct Config {
     pub http: Http,
     /// The export of metrics.
     pub otlp: Otlp,
+    /// What is told to other nodes.
+    pub bus: Bus,
     /// What is served to others.
     pub serve: Serve,
     /// What is kept of the past.
@@ -320,6 +324,7 @@ impl Default for Config {
             covariates: true,
             http: Http::default(),
             otlp: Otlp::default(),
+            bus: Bus::default(),
             serve: Serve::default(),
             history: History::default(),
             mcp: Mcp::default(),

@@ -6,7 +6,7 @@
 use super::finding::Fault;
 use super::read::{Shown, clocks, count, directory, file, model, seconds, servers, switch, word};
 use super::yaml::Node;
-use super::{Config, Overrides, discipline, http, mcp, monitor, otlp, record, serve};
+use super::{Config, Overrides, bus, discipline, http, mcp, monitor, otlp, record, serve};
 use chronotick_clock::Span;
 use serde_json::Value;
 
@@ -49,6 +49,7 @@ outside! {
     HTTP_LISTEN = "CHRONOTICK_HTTP_LISTEN", "--http-listen", http_listen;
     HTTP_TOKEN_FILE = "CHRONOTICK_HTTP_TOKEN_FILE", "--http-token-file", http_token_file;
     OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "--otlp-endpoint", otlp_endpoint;
+    BUS_NATS = "CHRONOTICK_NATS", "--nats", nats;
     LOG_LEVEL = "CHRONOTICK_LOG_LEVEL", "--log-level", log_level;
     DEBUG_TRACE = "CHRONOTICK_DEBUG_TRACE", "--debug-trace", debug_trace;
     DEBUG_LOG_FILE = "CHRONOTICK_DEBUG_LOG_FILE", "--debug-log-file", debug_log_file;
@@ -131,7 +132,12 @@ pub(super) const PRESET_KEY: &str = "preset";
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
     let models = SHORT_TERM.iter().chain(&LONG_TERM);
     let engine = BEFORE_MODELS.iter().chain(models).chain(&AFTER_MODELS);
-    let doors = serve::SETTINGS.iter().chain(&http::SETTINGS).chain(&mcp::SETTINGS).chain(&otlp::SETTINGS);
+    let doors = serve::SETTINGS
+        .iter()
+        .chain(&http::SETTINGS)
+        .chain(&mcp::SETTINGS)
+        .chain(&otlp::SETTINGS)
+        .chain(&bus::SETTINGS);
     let past = record::SETTINGS.iter().chain(&discipline::SETTINGS);
     engine.chain(doors).chain(&monitor::SETTINGS).chain(past)
 }

@@ -29,6 +29,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("http", "The HTTP server: API, metrics, health and web page (docs/http.md)."),
     ("mcp", "The door for agents (docs/mcp.md)."),
     ("otlp", "Metrics for an OpenTelemetry collector (docs/http.md)."),
+    ("bus", "Readings for other nodes over a NATS server (docs/fleet.md)."),
     ("inference", "What the models may take of the machine."),
     ("serve.ntp", "NTP for other machines, with the bound as root distance."),
     ("serve.nts", "Network Time Security: for other machines that want proof."),

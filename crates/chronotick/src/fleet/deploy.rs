@@ -7,6 +7,7 @@ use super::{Fleet, Outcome, facts, value};
 use crate::config::FleetHost;
 use chronotick_record::digest;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// The names of what is deployed, there.
@@ -26,10 +27,10 @@ impl Files {
     pub(super) fn read(hosts: &[FleetHost]) -> Result<Files, String> {
         let mut files = Files::default();
         for path in hosts.iter().flat_map(|host| [host.binary.as_deref(), Some(&host.config)]) {
-            let path = source(path)?;
-            if !files.0.contains_key(&path) {
-                let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-                files.0.insert(path, File { digest: digest(&bytes), bytes });
+            if let Entry::Vacant(place) = files.0.entry(source(path)?) {
+                let bytes =
+                    std::fs::read(place.key()).map_err(|e| format!("{}: {e}", place.key().display()))?;
+                place.insert(File { digest: digest(&bytes), bytes });
             }
         }
         Ok(files)

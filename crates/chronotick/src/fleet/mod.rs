@@ -2,8 +2,14 @@
 //!
 //! * `ssh` is one call of the program `ssh`; `script` is what runs on a host.
 //! * `deploy` brings program and configuration there, `collect` brings what was observed here; both copy only what differs.
+//! * [`bus`] tells many nodes' readings over NATS, and finds those that contradict each other (feature `nats`).
 //! * [`Fleet`] does the same on every host, several at a time. Each step can be done again at any time.
 
+#[cfg(feature = "nats")]
+pub mod bus;
+#[cfg(not(feature = "nats"))]
+#[path = "no_bus.rs"]
+pub mod bus;
 mod collect;
 mod deploy;
 mod script;
