@@ -24,15 +24,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Messages that wait to be read; a watcher that falls further behind loses some, and hears of it.
-const WAITING: usize = 4096;
-
-/// A connection that is made, and made again, for ever. Without a server it waits for one.
-async fn connect(bus: &Bus, name: &str) -> Result<Client, String> {
+/// A connection that is made, and made again, for ever. Without a server it waits for one. So many messages wait to be read,
+/// which a server limits to a megabyte each; beyond that they are lost.
+async fn connect(bus: &Bus, name: &str, waiting: usize) -> Result<Client, String> {
     let Some(address) = &bus.nats else {
         return Err("no NATS server is named; set bus.nats, or --nats nats://127.0.0.1:4222".into());
     };
-    let trouble = AtomicBool::new(false);
+    let said = Said::default();
     let shown = address.as_str().to_owned();
     let mut options = ConnectOptions::new()
         .name(name)
@@ -40,11 +38,11 @@ async fn connect(bus: &Bus, name: &str) -> Result<Client, String> {
         .max_reconnects(None)
         .ignore_discovered_servers()
         .require_tls(address.is_tls())
-        .subscription_capacity(WAITING)
+        .subscription_capacity(waiting)
         .connection_timeout(Duration::from_secs(5))
         .reconnect_delay_callback(|attempts| Duration::from_millis(250 << attempts.min(7)))
         .event_callback(move |event| {
-            told(&event, &shown, &trouble);
+            said.tell(&event, &shown);
             async {}
         });
     if let Some(file) = &bus.ca_file {
@@ -64,19 +62,31 @@ async fn connect(bus: &Bus, name: &str) -> Result<Client, String> {
     options.connect(address.as_str()).await.map_err(|e| format!("{}: {e}", address.as_str()))
 }
 
-/// Tells of a change once: a server that stays away is no news.
-fn told(event: &Event, server: &str, trouble: &AtomicBool) {
-    match event {
-        Event::Connected => {
-            trouble.store(false, Ordering::Relaxed);
-            log::info!("NATS: connected to {server}");
+/// What was told of a connection since it was last made: that a server stays away, or that strangers flood it, is no news.
+#[derive(Default)]
+struct Said {
+    trouble: AtomicBool,
+    lost: AtomicBool,
+}
+
+impl Said {
+    fn tell(&self, event: &Event, server: &str) {
+        match event {
+            Event::Connected => {
+                self.trouble.store(false, Ordering::Relaxed);
+                self.lost.store(false, Ordering::Relaxed);
+                log::info!("NATS: connected to {server}");
+            }
+            Event::SlowConsumer(_) if !self.lost.swap(true, Ordering::Relaxed) => {
+                log::warn!("NATS: more is told than can be read; some of it is lost");
+            }
+            Event::SlowConsumer(_) => {}
+            other if !self.trouble.swap(true, Ordering::Relaxed) => {
+                let why = crate::watch::clean(&other.to_string());
+                log::warn!("NATS: {server}: {why}; it is tried again");
+            }
+            _ => {}
         }
-        Event::SlowConsumer(_) => log::warn!("NATS: more is told than can be read; some of it is lost"),
-        other if !trouble.swap(true, Ordering::Relaxed) => {
-            let why = crate::watch::clean(&other.to_string());
-            log::warn!("NATS: {server}: {why}; it is tried again");
-        }
-        _ => {}
     }
 }
 

@@ -19,6 +19,9 @@ use tokio::sync::mpsc::{Receiver, channel};
 /// Between two answers to watchers, however many ask.
 const ANSWERS_EVERY: Duration = Duration::from_millis(200);
 
+/// Questions that wait to be answered: most of them will not be.
+const QUESTIONS: usize = 32;
+
 /// Publishes until the feed ends, if a server is configured. Two threads: one waits for the feed, one for the network.
 ///
 /// # Errors
@@ -47,7 +50,7 @@ pub fn start(settings: &Bus, door: Arc<Door>, follower: Follower) -> io::Result<
     Ok(())
 }
 
-/// Who tells, and what it was last asked with.
+/// Who tells.
 struct Speaker<'a> {
     node: NodeName,
     subject: String,
@@ -59,7 +62,7 @@ struct Speaker<'a> {
 
 async fn publish(settings: &Bus, door: &Door, mut due: Receiver<()>) -> Result<(), String> {
     let node = settings.node.clone().unwrap_or_else(NodeName::of_machine);
-    let client = connect(settings, &format!("chronotick {}", node.as_str())).await?;
+    let client = connect(settings, &format!("chronotick {}", node.as_str()), QUESTIONS).await?;
     let mut asked = client.subscribe(ASK).await.map_err(|e| e.to_string())?;
     let mut speaker =
         Speaker { subject: subject(&node), node, run: random_u64() >> 11, sequence: 0, door, client };

@@ -2,7 +2,7 @@
 
 use super::judge::Claim;
 use super::message::{ASK, READINGS};
-use super::view::Heard;
+use super::view::{Heard, MOST_NODES};
 use super::{connect, runtime};
 use crate::config::{Bus, NodeName};
 use crate::door::Door;
@@ -27,6 +27,9 @@ pub struct Manner {
 /// So long is listened before a single picture: two questions, and every node's own second.
 const ONCE: Duration = Duration::from_secs(4);
 
+/// Messages that wait to be read: one of each node.
+const WAITING: usize = MOST_NODES;
+
 /// Between two questions: two seconds, more or less, so that two watchers do not ask in step for ever.
 fn pause() -> Duration {
     Duration::from_millis(1_500 + random_u64() % 1_000)
@@ -43,7 +46,7 @@ pub fn watch(bus: &Bus, door: Option<&Door>, manner: Manner) -> Result<Option<us
 
 async fn listen(bus: &Bus, door: Option<&Door>, manner: Manner) -> Result<Option<usize>, String> {
     let here = bus.node.clone().unwrap_or_else(NodeName::of_machine);
-    let client = connect(bus, "chronotick watch").await?;
+    let client = connect(bus, "chronotick watch", WAITING).await?;
     let mut readings = client.subscribe(READINGS).await.map_err(|e| e.to_string())?;
     let mut heard = Heard::default();
     let mut ask = Instant::now();
