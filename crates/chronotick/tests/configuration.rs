@@ -81,6 +81,8 @@ fn the_written_file_equals_the_defaults_without_a_warning() {
         "serve.nts.private_key_file",
         "http.token_file",
         "mcp.audit_file",
+        "bus.credentials_file",
+        "bus.ca_file",
         "monitor.webhook_secret_file",
         "monitor.command_file",
     ];
