@@ -26,6 +26,8 @@ pub mod discipline;
 pub mod door;
 pub mod experiment;
 pub mod feed;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod mcp;
 pub mod metrics;

@@ -14,7 +14,7 @@ mod recorded;
 mod reference;
 mod report;
 mod sandbox;
-mod saved;
+pub(crate) mod saved;
 mod statistics;
 
 pub use sandbox::confine;
