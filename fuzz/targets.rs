@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Every target by name; a corpus has the same name.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub(crate) const ALL: &[(&str, fn(&[u8]))] = &[
     ("ntp_reply", ntp_reply),
     ("ntp_request", ntp_request),
     ("nts_records", nts_records),
@@ -35,7 +35,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
 ];
 
 /// Runs one target.
-pub fn run(name: &str, data: &[u8]) {
+pub(crate) fn run(name: &str, data: &[u8]) {
     let (_, target) = ALL.iter().find(|(known, _)| *known == name).expect("a target of this name");
     target(data);
 }
@@ -302,7 +302,7 @@ fn record(data: &[u8]) {
     } else {
         let folder = folder.join("audit");
         fs::create_dir_all(&folder).expect("a folder can be made there");
-        fs::write(folder.join("audit-20260101T000000Z.jsonl"), rest).expect("a file can be written there");
+        fs::write(folder.join("audit-000000000001.jsonl"), rest).expect("a file can be written there");
         let _ = chronotick_record::audit::verify(&folder, None, &mut |_| ()).map_err(|e| e.to_string());
     }
 }

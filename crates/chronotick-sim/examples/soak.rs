@@ -1,7 +1,7 @@
 //! Lets one engine live through months of a simulated world and prints once a simulated month what the process's memory is by the
 //! operating system's count, and how often the bound failed: `cargo run --release -p chronotick-sim --example soak -- [DAYS]`
 //!
-//! The world's own tables (its oscillator, second by second) are made before the first line: about 0.7 MB a day.
+//! The world's own tables (its oscillator, second by second) are made before the first line: about 2 MB a day.
 
 use chronotick_core::{Disruption, Engine, RawInstant, Settings, SourceId, Span, State};
 use chronotick_sim::{Client, Moment, Reply, Scenario, World};
