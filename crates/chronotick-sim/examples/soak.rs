@@ -96,7 +96,8 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let loaded = Scenario::load(&file);
     std::fs::remove_file(&file)?;
     let world = World::new(&loaded?, 1);
-    let settings = Settings { min_poll: Span::from_secs(64), max_poll: Span::from_secs(64), ..Settings::default() };
+    let settings =
+        Settings { min_poll: Span::from_secs(64), max_poll: Span::from_secs(64), ..Settings::default() };
     let mut engine = Engine::new(settings, world.raw_at_start());
     let sources = (0..4).map(|i| engine.add_source(format!("source {i}"))).collect();
     let mut soak = Soak {

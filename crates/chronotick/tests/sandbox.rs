@@ -150,15 +150,19 @@ fn a_whole_daemon_lives_in_its_sandbox_and_tells_no_secret() {
         .unwrap();
     let mut daemon = Daemon(child);
     let said = || fs::read_to_string(path("out/log")).unwrap();
-    let line =
-        wait_for("a line about the sandbox", || said().lines().find(|l| l.contains("sandbox:")).map(str::to_owned));
+    let line = wait_for("a line about the sandbox", || {
+        said().lines().find(|l| l.contains("sandbox:")).map(str::to_owned)
+    });
 
-    wait_for("synced time over HTTP", || ask(http, "/v1/time", "").filter(|t| t.contains("\"state\":\"synced\"")));
+    wait_for("synced time over HTTP", || {
+        ask(http, "/v1/time", "").filter(|t| t.contains("\"state\":\"synced\""))
+    });
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
     wait_for("an answer over MCP", || ask(http, "/mcp", call).filter(|t| t.contains("serverInfo")));
     wait_for("samples in the history", || {
         let history = chronotick_record::History::open_read_only(&path("out/state")).ok()?;
-        let (first, last) = (chronotick_clock::Timestamp::from_nanos(0), chronotick_clock::Timestamp::from_nanos(i64::MAX));
+        let (first, last) =
+            (chronotick_clock::Timestamp::from_nanos(0), chronotick_clock::Timestamp::from_nanos(i64::MAX));
         (!history.samples(first, last).ok()?.is_empty()).then_some(())
     });
     wait_for("the program was run", || fs::read(&told).ok().filter(|t| !t.is_empty()));
@@ -182,7 +186,9 @@ fn a_whole_daemon_lives_in_its_sandbox_and_tells_no_secret() {
     assert!(said().contains("TRACE") || said().contains("DEBUG"), "this much was to be logged");
     let private_key = fs::read_to_string(certificates.key()).unwrap();
     let private_key = private_key.lines().nth(1).unwrap().to_owned();
-    for (name, bytes) in written(&path("out")).into_iter().chain([("calls".into(), fs::read(path("calls.jsonl")).unwrap())]) {
+    for (name, bytes) in
+        written(&path("out")).into_iter().chain([("calls".into(), fs::read(path("calls.jsonl")).unwrap())])
+    {
         for secret in [TOKEN, KEY, &private_key] {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{name} has a secret");

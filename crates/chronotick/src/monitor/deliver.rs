@@ -35,7 +35,9 @@ pub(super) fn subscribe(
                 && let Err(e) = runner.tell(event)
             {
                 let program = runner.program.display();
-                log::warn!("monitor.command_file: {program}: nobody is left to run it, restart the daemon: {e}");
+                log::warn!(
+                    "monitor.command_file: {program}: nobody is left to run it, restart the daemon: {e}"
+                );
             }
         })?;
     }
