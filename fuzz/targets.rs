@@ -17,8 +17,11 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What is done with an input.
+pub(crate) type Target = fn(&[u8]);
+
 /// Every target by name; a corpus has the same name.
-pub(crate) const ALL: &[(&str, fn(&[u8]))] = &[
+pub(crate) const ALL: &[(&str, Target)] = &[
     ("ntp_reply", ntp_reply),
     ("ntp_request", ntp_request),
     ("nts_records", nts_records),
@@ -103,21 +106,30 @@ fn responder() -> Responder {
 
 fn service() -> Service<BuildHasherDefault<DefaultHasher>> {
     let rate = Rate { interval: Span::from_millis(1), burst: 8 };
-    Service::new(Access::default(), rate, 64, BuildHasherDefault::default())
+    let everybody = Access::new(vec!["0.0.0.0/0".parse().expect("a network")], Vec::new());
+    Service::new(everybody, rate, 64, BuildHasherDefault::default())
 }
 
-/// A request to the server, and what it answers: never more than it was sent, so that nobody is flooded through it.
+/// A request to the server, as it is and as the changes that it makes to an authentic one, and what the server answers: never more
+/// than it was sent, so that nobody is flooded through it.
 fn ntp_request(data: &[u8]) {
     let mut random = random();
     let jar = CookieJar::new(&mut random);
+    let at = (RawInstant::from_nanos(0), UTC);
+    let mut association = Association::new(SourceId(0), Settings::default(), at.0);
+    association.secure(Session::new(keys(), vec![jar.seal(&keys(), &mut random); 7]));
+    let authentic = association.poll(at.0, &mut random).expect("the first request is due at once");
+    let changed: Vec<u8> =
+        authentic.iter().enumerate().map(|(i, byte)| byte ^ data.get(i).unwrap_or(&0)).collect();
     let mut service = service();
-    for jar in [None, Some(&jar)] {
-        let at = (RawInstant::from_nanos(0), UTC);
-        let drafted = service.receive(data, [127, 0, 0, 1].into(), at, Some(&responder()), jar);
-        if let Ok(draft) = drafted {
-            let answer = draft.leaving_at(UTC, jar, &mut random);
-            assert!(answer.len() <= data.len(), "{} bytes for {}", answer.len(), data.len());
-            assert!(Packet::parse(&answer).is_some());
+    for request in [data, &changed] {
+        for jar in [None, Some(&jar)] {
+            let drafted = service.receive(request, [127, 0, 0, 1].into(), at, Some(&responder()), jar);
+            if let Ok(draft) = drafted {
+                let answer = draft.leaving_at(UTC, jar, &mut random);
+                assert!(answer.len() <= request.len(), "{} bytes for {}", answer.len(), request.len());
+                assert!(Packet::parse(&answer).is_some());
+            }
         }
     }
 }
