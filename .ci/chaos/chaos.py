@@ -72,7 +72,8 @@ class Daemon:
             "HOME": dir,
         }
         self.logfile = f"{dir}/log"
-        command = [*wrap, program, "run", "--preset", "minimal", "--http-listen", str(self.port), "--log-level", log, *arguments]
+        preset = [] if "--preset" in arguments else ["--preset", "minimal"]
+        command = [*wrap, program, "run", *preset, "--http-listen", str(self.port), "--log-level", log, *arguments]
         self.process = subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=open(self.logfile, "ab"))
 
     def ask(self, path="/v1/time", timeout=5):
@@ -227,7 +228,8 @@ def corrupt(a, dir):
         d.stop()
     with contextlib.closing(sqlite3.connect(f"{dir}/state/history.sqlite")) as c:
         assert c.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    aside = sorted(n for n in os.listdir(f"{dir}/state") if n.startswith("history.sqlite") and n != "history.sqlite")
+    aside = sorted(n for n in os.listdir(f"{dir}/state") if n.startswith("history.damaged"))
+    assert aside, os.listdir(f"{dir}/state")
     report("corrupt history database", f"{answer['state']}; the file is set aside ({', '.join(aside)}), a new one begun")
     report("corrupt saved state", f"{answer['state']}; one line in the log, it starts as new")
 
@@ -330,6 +332,7 @@ def liars(a, dir):
     servers = TimeServers()
     with Daemon(a.program, dir, servers.addresses) as d:
         d.synced()
+        time.sleep(6)
         error = lambda: (int(d.ask()["estimate_ns"]) - time.time_ns()) / 1e9
         servers.ahead[0] = 10.0
         time.sleep(8)
