@@ -10,6 +10,7 @@
 //! * [`yield_to_others`]: the lowest priority, for a thread that may wait.
 //! * [`refclock`]: reference clocks of this machine, each a driver that waits on a thread of its own.
 //! * [`Steer`]: a clock that can be steered, and [`SystemClock`], this machine's; [`rival`] names another program that does.
+//! * [`Sandbox`]: no file but those that were named, no program, no needless system call.
 //! * [`raw_now`] and [`ClockPair`] are those of `chronotick-clock`.
 //!
 //! | | Linux | elsewhere |
@@ -18,6 +19,7 @@
 //! | suspend | boot time against monotonic time | the raw clock runs through it: nothing to notice |
 //! | steps of the system clock | exact: real time against boot time | above 1 ms and 500 ppm: real time against the raw clock |
 //! | conditions | files below `/proc` and `/sys` | none |
+//! | sandbox | Landlock and seccomp | none |
 //! | migration | boot id, clock source, vmclock | not noticed |
 //!
 //! Everything goes through the C library, so that a simulator can stand in for the kernel.
@@ -27,6 +29,7 @@ mod listener;
 mod priority;
 mod random;
 pub mod refclock;
+mod sandbox;
 mod sensors;
 mod socket;
 mod stamping;
@@ -38,6 +41,7 @@ pub use disruption::Watch;
 pub use listener::{Arrival, StampedListener};
 pub use priority::yield_to_others;
 pub use random::random_u64;
+pub use sandbox::{Entered, Sandbox};
 pub use sensors::Sensors;
 pub use socket::TimestampedSocket;
 pub use stamping::Stamping;

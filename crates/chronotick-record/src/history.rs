@@ -323,6 +323,8 @@ fn span(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Span> {
 fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    // A confined process may write nowhere else.
+    connection.pragma_update(None, "temp_store", "memory")?;
     let version = schema::version(&connection)?;
     Ok((connection, version))
 }

@@ -187,6 +187,8 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
         // A crash of the program loses nothing, one of the machine at most what was written since the last checkpoint.
         connection.pragma_update(None, "synchronous", "normal").map_err(failed)?;
+        // A confined process may write nowhere else.
+        connection.pragma_update(None, "temp_store", "memory").map_err(failed)?;
         if let Some(pages) = self.most_pages {
             connection.pragma_update(None, "max_page_count", pages).map_err(failed)?;
         }

@@ -14,12 +14,15 @@ struct Range(f64, f64, &'static str);
 
 const DAY: f64 = 86_400.0;
 /// Longer worlds would fill the memory: some forty bytes for each second.
-const DURATION: Range = Range(60.0, 100.0 * DAY, "write a time between \"1 min\" and \"100 d\"");
+const DURATION: Range = Range(60.0, 400.0 * DAY, "write a time between \"1 min\" and \"400 d\"");
 const POLL: Range = Range(0.1, DAY, "write a time between \"100 ms\" and \"1 d\"");
-const INSTANT: Range = Range(0.0, 100.0 * DAY, "write a time after the start, at most \"100 d\"");
+const INSTANT: Range = Range(0.0, 400.0 * DAY, "write a time after the start, at most \"400 d\"");
 const LENGTH: Range = Range(1.0, 100.0 * DAY, "write a time between \"1 s\" and \"100 d\"");
 const LAG: Range = Range(0.0, DAY, "write a time between \"0 s\" and \"1 d\"");
 const WAY: Range = Range(0.0, 60.0, "write a time between \"0 s\" and \"60 s\"");
+/// A system clock may be set to another century.
+const STEP: Range =
+    Range(-40_000.0 * DAY, 40_000.0 * DAY, "write a time between \"-40000 d\" and \"40000 d\"");
 const SHIFT: Range = Range(-100.0 * DAY, 100.0 * DAY, "write a time between \"-100 d\" and \"100 d\"");
 const FREQUENCY: Range = Range(-1e-3, 1e-3, "write a frequency between \"-1000 ppm\" and \"1000 ppm\"");
 const NOISE: Range = Range(0.0, 1e-4, "write a number between 0 and 1e-4");
@@ -189,7 +192,7 @@ fn disturbance(key: &str, d: &Disturbance) -> Checked {
             FREQUENCY.check(&format!("{key}.what.migrate.frequency"), frequency.0)?;
             SHIFT.check(&format!("{key}.what.migrate.jump"), jump.0)
         }
-        Trouble::SystemStep(by) => SHIFT.check(&format!("{key}.what.system-step"), by.0),
+        Trouble::SystemStep(by) => STEP.check(&format!("{key}.what.system-step"), by.0),
         Trouble::SystemSlew { rate, lasts } => {
             FREQUENCY.check(&format!("{key}.what.system-slew.rate"), rate.0)?;
             LENGTH.check(&format!("{key}.what.system-slew.lasts"), lasts.0)

@@ -28,6 +28,8 @@ pub mod door;
 pub mod experiment;
 pub mod feed;
 pub mod fleet;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod mcp;
 pub mod metrics;

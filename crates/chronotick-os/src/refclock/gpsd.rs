@@ -39,9 +39,16 @@ struct Line {
 
 /// What one line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
+pub enum Said {
     /// The receiver's time and the system clock at the same instant.
-    Time { real: Timestamp, clock: Timestamp, precision: Span },
+    Time {
+        /// The receiver's.
+        real: Timestamp,
+        /// The system clock's.
+        clock: Timestamp,
+        /// How wrong the receiver's may be by its own word.
+        precision: Span,
+    },
     /// Whether the receiver has a fix.
     Fix(bool),
     /// The receiver was closed.
@@ -50,11 +57,11 @@ enum Said {
     Nothing,
 }
 
-/// Reads a line.
+/// Reads a line, of `device` if one is named.
 ///
 /// # Errors
 /// If it is no JSON object of gpsd's, or has times that are none.
-fn read(line: &[u8], report: Report, device: Option<&str>) -> Result<Said, String> {
+pub fn read(line: &[u8], report: Report, device: Option<&str>) -> Result<Said, String> {
     let line: Line = serde_json::from_slice(line).map_err(|e| format!("gpsd sent what is no report: {e}"))?;
     let other = device.is_some_and(|wanted| line.device.as_deref().is_some_and(|found| found != wanted));
     match (line.class.as_str(), report) {

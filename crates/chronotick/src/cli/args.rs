@@ -190,6 +190,12 @@ pub enum Command {
     Relay(super::relay::Relay),
     /// A simulated clock and four servers on loopback, one of them lying: estimate, bound and truth side by side.
     Demo(Demo),
+    /// Run a program for each event on standard input: what the daemon starts for `monitor.command_file`.
+    #[command(hide = true)]
+    RunForEvents {
+        /// The program.
+        program: PathBuf,
+    },
 }
 
 /// What `train` can be asked.

@@ -84,6 +84,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Train(options)) => train::execute(options),
         Some(Command::Demo(options)) => crate::demo::execute(options).map(|()| ExitCode::SUCCESS),
         Some(Command::Relay(options)) => relay::execute(options),
+        Some(Command::RunForEvents { program }) => run::for_events(&arguments, program),
         Some(Command::Run) | None => run::daemon(&arguments),
     };
     outcome.unwrap_or_else(|failure| {

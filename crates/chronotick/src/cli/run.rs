@@ -3,13 +3,13 @@
 use super::args::Arguments;
 use super::{Failure, SILENT, load, log as logging, mcp, runtime_dir};
 use crate::config::Config;
-use crate::daemon::{Daemon, Host, Outlets, Stop};
+use crate::daemon::{Daemon, Host, Outlets, Stop, confine};
 use crate::door::Door;
 use crate::feed::{Follower, News};
 use crate::fleet::bus;
 use crate::http::Server;
 use crate::metrics::{Export, Subject};
-use crate::monitor::{self, Watch};
+use crate::monitor::{self, Runner, Watch};
 use crate::snapshot::Snapshot;
 use chronotick_clock::{OpenError, Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -25,6 +25,9 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut warm_up = logging::start(config.log_level);
     let page = page_path(&config.runtime_dir);
     let writer = Writer::create(&page)?;
+    let runner = Runner::start(&config.monitor)?;
+    // Before there are threads: each that begins from here on is inside.
+    confine(&config)?;
     let stop = Stop::new()?;
     stop_on_signals(stop.clone())?;
     let clocks = config.reference_clocks.iter().map(|clock| clock.name());
@@ -34,7 +37,7 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let door = Arc::new(outlets.door().remembering(config.state_dir.clone()));
     crate::serve::start(&config, &outlets)?;
     let agents = mcp::within(&config.mcp, door.clone())?;
-    let watch = monitor::start(&config, outlets.feed.follow())?;
+    let watch = monitor::start(&config, outlets.feed.follow(), runner)?;
     let memory = watch.as_ref().map(Watch::memory).unwrap_or_default();
     bus::start(&config.bus, door.clone(), outlets.feed.follow())?;
     let subject = Subject { door, profile: config.monitor.profile(), memory };
@@ -59,6 +62,13 @@ pub(super) fn daemon(arguments: &Arguments) -> Result<ExitCode, Failure> {
         export.join();
     }
     log::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a program for each event on standard input.
+pub(super) fn for_events(arguments: &Arguments, program: &Path) -> Result<ExitCode, Failure> {
+    logging::start(load(arguments)?.log_level);
+    monitor::run_for_events(program)?;
     Ok(ExitCode::SUCCESS)
 }
 

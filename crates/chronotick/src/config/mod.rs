@@ -107,6 +107,8 @@ pub struct Config {
     pub debug_trace: bool,
     /// Where to; a file that is named here is written in any case.
     pub debug_log_file: Option<PathBuf>,
+    /// Whether the daemon confines itself.
+    pub sandbox: Sandbox,
     /// Where the clock page and the sockets are; absolute.
     pub runtime_dir: PathBuf,
     /// Where the history and what was learned of the clock are kept; absolute.
@@ -249,6 +251,17 @@ words! {
     }
 }
 words! {
+    /// Whether the daemon confines itself to the files that it is configured for, and to the system calls of its work.
+    Sandbox {
+        /// As far as the kernel can.
+        Auto = "auto",
+        /// Or it does not start.
+        On = "on" | "true" | "yes",
+        /// Not at all.
+        Off = "off" | "false" | "no",
+    }
+}
+words! {
     /// The least important messages that are logged.
     LogLevel {
         /// What stopped the program from doing its work.
@@ -335,6 +348,7 @@ impl Default for Config {
             log_level: LogLevel::Info,
             debug_trace: false,
             debug_log_file: None,
+            sandbox: Sandbox::Auto,
             runtime_dir: chronotick_clock::runtime_dir(),
             state_dir: PathBuf::from("/var/lib/chronotick"),
         }

@@ -234,7 +234,7 @@ static BEFORE_MODELS: [Setting; 11] = [
     ),
 ];
 
-static AFTER_MODELS: [Setting; 10] = [
+static AFTER_MODELS: [Setting; 11] = [
     setting!(
         "fusion.enabled",
         None,
@@ -290,6 +290,13 @@ static AFTER_MODELS: [Setting; 10] = [
         debug_log_file,
         file,
         "The file for that, which is then written in any case; debug.jsonl in the state directory where none is named."
+    ),
+    setting!(
+        "daemon.sandbox",
+        None,
+        sandbox,
+        word,
+        "Whether the daemon confines itself to its own files and system calls: auto (as far as the kernel can), on (or it does not start), off."
     ),
     setting!(
         "runtime_dir",

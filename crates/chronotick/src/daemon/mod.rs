@@ -13,8 +13,11 @@ mod peers;
 mod recorded;
 mod reference;
 mod report;
-mod saved;
+mod sandbox;
+pub(crate) mod saved;
 mod statistics;
+
+pub use sandbox::confine;
 
 use crate::config::Config;
 use crate::door::Door;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// What is kept. Rates are in units of 2⁻⁴⁸ s/s.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// In which boot of the machine it was learned.
     boot: u64,
     rate: i64,
@@ -37,7 +37,7 @@ impl Memory {
     /// What the last daemon left in `dir`. Nothing, with a line in the log, if that cannot be understood.
     pub(super) fn load(dir: &Path) -> Memory {
         let path = Memory::file(dir);
-        let read = fs::read(&path).map(|bytes| serde_json::from_slice(&bytes));
+        let read = fs::read(&path).map(|bytes| Memory::of_bytes(&bytes));
         match read {
             Ok(Ok(memory)) => memory,
             Ok(Err(e)) => {
@@ -52,8 +52,13 @@ impl Memory {
         }
     }
 
+    /// What a file of these bytes holds.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> serde_json::Result<Memory> {
+        serde_json::from_slice(bytes)
+    }
+
     /// What an engine that has measured nothing yet can take over.
-    pub(super) fn saved(&self) -> Option<Saved> {
+    pub(crate) fn saved(&self) -> Option<Saved> {
         if self.rate_sigma <= 0 {
             return None;
         }

@@ -69,7 +69,7 @@ fn question(stream: &TcpStream) -> io::Result<Vec<u8>> {
 
 impl Server {
     /// The answer to one line.
-    fn respond(&self, line: &str) -> Value {
+    pub(crate) fn respond(&self, line: &str) -> Value {
         const EXAMPLE: &str = "send one line such as {\"tool\": \"get_daemon_status\"}, with \"arguments\" where the tool takes any";
         let Ok(Value::Object(mut question)) = serde_json::from_str(line) else { return failure("", EXAMPLE) };
         let Some(Value::String(tool)) = question.shift_remove("tool") else { return failure("", EXAMPLE) };

@@ -1,5 +1,7 @@
 //! Whom the configuration names: a web address that events are posted to, and a program that is run for each. Both live on
 //! threads of their own behind bounded queues. Samples are told to neither.
+//!
+//! The daemon in its sandbox can start no program. So a [`Runner`], a process of its own that is begun before, runs them.
 
 #[cfg(feature = "webhook")]
 mod webhook;
@@ -7,9 +9,9 @@ mod webhook;
 use super::Subscribers;
 use crate::config::Monitoring;
 use chronotick_monitor::{Event, What};
-use std::io::{self, Write};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a program may run for one event.
@@ -19,18 +21,70 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// If the key for signatures cannot be read, or this program was built without webhooks.
-pub(super) fn subscribe(subscribers: &Subscribers, settings: &Monitoring) -> io::Result<()> {
+pub(super) fn subscribe(
+    subscribers: &Subscribers,
+    settings: &Monitoring,
+    runner: Option<Runner>,
+) -> io::Result<()> {
     if let Some(url) = &settings.webhook {
         post(subscribers, url, settings.webhook_secret_file.as_deref())?;
     }
-    if let Some(program) = settings.command.clone() {
+    if let Some(mut runner) = runner {
         subscribers.call("events to command", move |event| {
             if !matches!(event.what, What::Sample { .. })
-                && let Err(e) = run(&program, event, PATIENCE)
+                && let Err(e) = runner.tell(event)
             {
-                log::warn!("monitor.command_file: {}: {e}", program.display());
+                let program = runner.program.display();
+                log::warn!(
+                    "monitor.command_file: {program}: nobody is left to run it, restart the daemon: {e}"
+                );
             }
         })?;
+    }
+    Ok(())
+}
+
+/// Another process of this program, which runs a program for each event.
+#[derive(Debug)]
+pub struct Runner {
+    program: PathBuf,
+    events: ChildStdin,
+}
+
+impl Runner {
+    /// Begins the process that runs the configured program; nothing if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(settings: &Monitoring) -> io::Result<Option<Runner>> {
+        let Some(program) = settings.command.clone().filter(|_| settings.enabled) else { return Ok(None) };
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg("run-for-events")
+            .arg(&program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let events = process.stdin.take().expect("its standard input is a pipe");
+        Ok(Some(Runner { program, events }))
+    }
+
+    fn tell(&mut self, event: &Event) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.events.write_all(&line)
+    }
+}
+
+/// What a [`Runner`]'s process does: runs the program for each event on standard input, until that ends with the daemon.
+///
+/// # Errors
+/// If standard input cannot be read.
+pub(crate) fn run_for_events(program: &Path) -> io::Result<()> {
+    for line in io::stdin().lock().lines() {
+        let ran = serde_json::from_str(&line?).map_err(io::Error::from);
+        if let Err(e) = ran.and_then(|event| run(program, &event, PATIENCE)) {
+            log::warn!("monitor.command_file: {}: {e}", program.display());
+        }
     }
     Ok(())
 }

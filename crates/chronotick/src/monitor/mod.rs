@@ -17,6 +17,8 @@ mod subscribers;
 pub mod synchronizer;
 mod watch;
 
+pub use deliver::Runner;
+pub(crate) use deliver::run_for_events;
 pub use facts::health;
 
 use crate::config::Config;
@@ -24,18 +26,18 @@ use crate::feed::Follower;
 use chronotick_monitor::{Event, Monitor, What};
 use std::io;
 
-/// Starts the monitor that the configuration asks for, with everybody whom it names.
+/// Starts the monitor that the configuration asks for, with everybody whom it names; `runner` runs the program that is.
 ///
 /// # Errors
 /// If somebody who is named cannot be told.
-pub fn start(config: &Config, follower: Follower) -> io::Result<Option<Watch>> {
+pub fn start(config: &Config, follower: Follower, runner: Option<Runner>) -> io::Result<Option<Watch>> {
     let settings = &config.monitor;
     if !settings.enabled {
         return Ok(None);
     }
     let subscribers = Subscribers::default();
     subscribers.call("events to log", to_log)?;
-    deliver::subscribe(&subscribers, settings)?;
+    deliver::subscribe(&subscribers, settings, runner)?;
     let monitor = Monitor::new(settings.profile()).with_hysteresis(settings.hysteresis());
     let dir = Some(config.runtime_dir.clone());
     Watch::start(follower, monitor, subscribers, settings.interval, dir).map(Some)
