@@ -29,6 +29,7 @@ pub mod experiment;
 pub mod feed;
 pub mod fleet;
 pub mod http;
+mod keys;
 pub mod mcp;
 pub mod metrics;
 #[cfg(feature = "models")]

@@ -19,6 +19,7 @@ mod statistics;
 use crate::config::Config;
 use crate::door::Door;
 use crate::feed::{Feed, Measured, News};
+use crate::serve::Served;
 use crate::snapshot::EventView;
 use crate::trace::Tape;
 use chronotick_clock::{Clock, ClockPair, Writer, raw_now};
@@ -93,12 +94,14 @@ pub struct Outlets {
     pub page: Writer,
     /// Everything else.
     pub feed: Feed,
+    /// What the servers on these outlets count.
+    pub served: Served,
 }
 
 impl Outlets {
     /// Answers on `page` and on a new feed.
     pub fn new(page: Writer) -> Outlets {
-        Outlets { page, feed: Feed::default() }
+        Outlets { page, feed: Feed::default(), served: Served::default() }
     }
 
     /// The door to these outlets from within this process.
@@ -189,7 +192,7 @@ impl Daemon {
             engine.restore(&saved);
         }
         let references = reference::start_all(&config.reference_clocks, &mut engine, now, &wake);
-        let resolve = names::system(keying::Keying::new(config.ntp.nts_ca_file.clone()));
+        let resolve = names::system(keying::Keying::new(&config.ntp));
         #[cfg(feature = "models")]
         let models = models::Models::start(config, now, wake.clone());
         #[cfg(feature = "models")]
@@ -448,7 +451,7 @@ impl Daemon {
     fn fill_names(&mut self, now: RawInstant) {
         while let Some(mut found) = self.names.finished() {
             let index = found.name;
-            self.take_keys(&mut found);
+            self.take_keys(&mut found, now);
             let in_use = |a: &std::net::SocketAddr| self.links.iter().any(|link| link.address == *a);
             let wanted = self.lacking(index);
             for endpoint in self.names.fresh(found, wanted, &in_use, now) {
@@ -457,8 +460,10 @@ impl Daemon {
                 if let Some(floor) = self.memory.floor(&address) {
                     self.engine.expect_floor(source, floor, now);
                 }
-                let settings = self.settings_for(self.names.names[index].server.host());
-                match Link::open(index, endpoint, source, settings, now) {
+                let server = &self.names.names[index].server;
+                self.engine.set_role(source, server.role);
+                let settings = self.settings_for(server.host());
+                match Link::open((index, server), endpoint, source, settings, now) {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
                         self.engine.remove_source(source);
@@ -483,13 +488,14 @@ impl Daemon {
 
     /// Hands newly established keys to the links that wait for them. One that waits for keys of a server that is not at
     /// its address any more makes room for another.
-    fn take_keys(&mut self, found: &mut names::Found) {
+    fn take_keys(&mut self, found: &mut names::Found, now: RawInstant) {
         let name = found.name;
         for link in self.links.iter_mut().filter(|link| link.name == name) {
             if link.association.needs_keys()
-                && let Some(session) = found.take_session(link.address)
+                && let Some(keys) = found.take_keys(link.address)
             {
-                link.association.secure(session);
+                link.association.protect(keys);
+                link.keyed = (link.keyed.0 + 1, now);
             }
         }
         let stranded = |link: &mut Link| link.name == name && link.association.needs_keys();

@@ -551,6 +551,7 @@ pub(super) mod tests {
         };
         Snapshot {
             peers: Vec::new(),
+            server: None,
             version: "1.2.3".into(),
             pid: 42,
             simulation: false,
