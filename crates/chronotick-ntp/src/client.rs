@@ -92,6 +92,8 @@ struct Open {
 struct Before {
     reply: Packet,
     exchange: Exchange,
+    /// Whether it was measured by what the reply itself said.
+    measured: bool,
 }
 
 /// Talking to one server.
@@ -230,6 +232,7 @@ impl Association {
                 self.counters.accepted += 1;
             }
             Err(reason) => {
+                self.reach |= u8::from(*reason == Rejected::Measured);
                 self.rejected = Some(reason.label());
                 *self.counters.rejected.entry(reason.label()).or_default() += 1;
             }
@@ -332,14 +335,17 @@ impl Association {
             return Err(Rejected::Late { after, deadline });
         }
         let is_time = reply.receive != NtpTimestamp::ZERO && reply.leap.is_some();
-        let before = self.before.replace(Before { reply, exchange: *exchange }).filter(|_| is_time);
-        if !is_time {
-            self.before = None;
-        }
+        let before = self.before.take().filter(|_| is_time);
         let interleaved = before.filter(|_| open.interleaved == Some(reply.origin));
+        let measured = interleaved.is_none();
+        self.before = is_time.then_some(Before { reply, exchange: *exchange, measured });
+        if interleaved.is_some_and(|before| before.measured) {
+            // Twice the same exchange would count as two.
+            return Err(Rejected::Measured);
+        }
         let (told, exchange) = match interleaved {
             // What the reply before said of the server, with the better timestamp of its departure.
-            Some(Before { reply: earlier, exchange: old }) => (
+            Some(Before { reply: earlier, exchange: old, .. }) => (
                 Packet { transmit: reply.transmit, ..earlier },
                 Exchange { received: exchange.received, about: exchange.about, ..old },
             ),
@@ -536,14 +542,20 @@ mod tests {
             });
             before = Some((NtpTimestamp::from_utc(utc), utc + Span::from_millis(2)));
             let exchange = Exchange { about: utc, ..exchange(now, now + Span::from_millis(10)) };
-            let m = a.receive(&told, &exchange).unwrap();
+            let judged = a.receive(&told, &exchange);
+            if i == 1 {
+                assert_eq!(judged, Err(Rejected::Measured), "the first exchange was measured before");
+                continue;
+            }
+            let m = judged.unwrap();
             delays.push(m.delay);
             // The exchange before is what is told of, and it is known now.
             let at = raw(i.max(1) * 2_000 - 2_000 + 5);
             assert_eq!((m.at, m.received), (at, exchange.received));
         }
         let (basic, better) = (Span::from_millis(9), Span::from_millis(8));
-        assert_eq!(delays, [basic, better, better, better]);
+        assert_eq!(delays, [basic, better, better]);
+        assert_eq!((a.reach(), a.is_interleaved(), a.held()), (0b1111, true, Span::from_millis(2)));
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn cannot(error: &io::Error) -> String {
             format!("{error}; the file has to belong to the user that the daemon runs as")
         }
         io::ErrorKind::NotFound => {
-            format!("{error}; write them there, or correct clock_measurement.ntp.keys")
+            format!("{error}; write them there, or correct clock_measurement.ntp.keys_file")
         }
         _ => error.to_string(),
     }
@@ -51,7 +51,7 @@ mod tests {
     fn keys_that_others_can_read_are_refused_with_the_mend() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        assert!(read(&path).unwrap_err().contains("clock_measurement.ntp.keys"));
+        assert!(read(&path).unwrap_err().contains("clock_measurement.ntp.keys_file"));
         write(&path, "1 SHA256 very-secret\n").unwrap();
         for (mode, fine) in [(0o644, false), (0o640, false), (0o620, false), (0o600, true), (0o400, true)] {
             set_permissions(&path, Permissions::from_mode(mode)).unwrap();

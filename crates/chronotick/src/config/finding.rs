@@ -178,7 +178,7 @@ pub enum Problem {
         why: InvalidTimeServer,
     },
     /// A server is asked with a key, and there are none.
-    #[error("has {server} with a key, but clock_measurement.ntp.keys names no file of keys; write it")]
+    #[error("has {server} with a key, but clock_measurement.ntp.keys_file names no file of keys; write it")]
     NoKeys {
         /// The server.
         server: String,

@@ -319,7 +319,7 @@ impl Draft {
         let with_key = |server: &&TimeServer| matches!(server.security, Security::Key(_));
         let mut contradictions = Vec::new();
         for (key, list) in [(SERVERS, servers), (PEERS, &self.config.peers)] {
-            let keyless = list.iter().find(with_key).filter(|_| self.config.ntp.keys.is_none());
+            let keyless = list.iter().find(with_key).filter(|_| self.config.ntp.keys_file.is_none());
             let problem = keyless.map(|server| Problem::NoKeys { server: server.to_string() });
             contradictions.extend(problem.map(|problem| (key, problem)));
         }

@@ -171,9 +171,9 @@ static BEFORE_MODELS: [Setting; 12] = [
         "The certificates (PEM) that NTS trusts, instead of the system's."
     ),
     setting!(
-        "clock_measurement.ntp.keys",
+        "clock_measurement.ntp.keys_file",
         None,
-        ntp.keys,
+        ntp.keys_file,
         file,
         "The file of symmetric keys in chrony's format (NUMBER TYPE KEY), for servers with the option key and for clients of serve.ntp; nobody else may read it."
     ),

@@ -31,12 +31,12 @@ const ADDRESSES: usize = 4;
 impl Keying {
     /// Reads symmetric keys from one file, and trusts the certificates in the other, or the system's.
     pub(super) fn new(ntp: &Ntp) -> Keying {
-        Keying { keys: ntp.keys.clone(), ca_file: ntp.nts_ca_file.clone(), tls: OnceLock::new() }
+        Keying { keys: ntp.keys_file.clone(), ca_file: ntp.nts_ca_file.clone(), tls: OnceLock::new() }
     }
 
     /// The symmetric key of this number. The file is read each time, so that one that was mended is taken.
     pub(super) fn key(&self, number: u32) -> Result<Arc<SymmetricKey>, String> {
-        let path = self.keys.as_deref().ok_or("clock_measurement.ntp.keys names no file of keys")?;
+        let path = self.keys.as_deref().ok_or("clock_measurement.ntp.keys_file names no file of keys")?;
         let key = crate::keys::read(path)?.get(number);
         key.ok_or_else(|| format!("there is no key {number} in {}; write it there", path.display()))
     }

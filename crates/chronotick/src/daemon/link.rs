@@ -87,7 +87,7 @@ impl Link {
                     };
                     match self.association.receive(datagram, &local) {
                         Ok(measurement) => return Some(measurement),
-                        Err(Rejected::Duplicate) => {}
+                        Err(Rejected::Duplicate | Rejected::Measured) => {}
                         Err(reason) => self.trouble = Some(reason.to_string()),
                     }
                 }

@@ -90,7 +90,7 @@ pub fn start(config: &Config, outlets: &Outlets) -> Result<(), CannotServe> {
             }
             false => None,
         };
-        let keys = config.ntp.keys.as_deref().map_or_else(|| Ok(KeyRing::default()), crate::keys::read);
+        let keys = config.ntp.keys_file.as_deref().map_or_else(|| Ok(KeyRing::default()), crate::keys::read);
         ntp::start(&config.serve.ntp, outlets, jar, keys.map_err(CannotServe::Keys)?)?;
     }
     Ok(())

@@ -49,7 +49,7 @@ fn the_daemon_asks_chronyd_with_a_key_of_each_algorithm() {
         list += &format!("      - {} key {number}\n", server.address());
     }
     let daemon = Daemon::start(&format!(
-        "clock_measurement:\n  ntp:\n    keys: {}\n    servers:\n{list}",
+        "clock_measurement:\n  ntp:\n    keys_file: {}\n    servers:\n{list}",
         keys.display()
     ));
     let status = daemon.wait_for(&["sources", "--json"], "three answers of each", |status| {
@@ -78,7 +78,7 @@ fn a_server_with_another_key_is_not_believed_and_keys_that_others_can_read_are_n
         return;
     };
     let yaml = format!(
-        "clock_measurement:\n  ntp:\n    keys: {}\n    servers: {} key 1",
+        "clock_measurement:\n  ntp:\n    keys_file: {}\n    servers: {} key 1",
         keys.display(),
         server.address()
     );
@@ -102,7 +102,7 @@ fn chronyd_asks_the_daemon_with_a_key_of_each_algorithm_and_interleaved() {
     let Some(upstream) = Chronyd::start("local stratum 3") else { return };
     let port = free_address().port();
     let daemon = Daemon::start(&format!(
-        "clock_measurement:\n  ntp:\n    keys: {}\n    servers: {}\nserve:\n  ntp:\n    enabled: true\n    listen: {port}\n",
+        "clock_measurement:\n  ntp:\n    keys_file: {}\n    servers: {}\nserve:\n  ntp:\n    enabled: true\n    listen: {port}\n",
         keys.display(),
         upstream.address()
     ));
@@ -145,7 +145,7 @@ fn the_daemon_asks_chronyd_interleaved() {
         return;
     };
     let daemon = Daemon::start(&format!(
-        "clock_measurement:\n  ntp:\n    keys: {}\n    servers: {} key 4 xleave prefer\n",
+        "clock_measurement:\n  ntp:\n    keys_file: {}\n    servers: {} key 4 xleave prefer\n",
         keys.display(),
         server.address()
     ));
