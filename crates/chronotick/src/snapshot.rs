@@ -116,7 +116,7 @@ pub struct SourceView {
     pub server: String,
     /// Address and port in use; the name of a reference clock.
     pub address: String,
-    /// What its word counts for: `prefer`, `trust`, `require`, `noselect`; usually none of these.
+    /// What its word counts for: `prefer`, `trust`, `require`, `noselect`, `last_resort`; usually none of these.
     pub options: Vec<String>,
     /// `trusted`, `falseticker`, `no majority`, `unmeasured`, `unselected`.
     pub verdict: String,

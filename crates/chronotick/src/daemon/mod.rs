@@ -150,6 +150,8 @@ pub struct Daemon {
     /// Measurements against which corrected time and the system clock could be told apart, and how often the latter
     /// was nearer.
     compared: (u64, u64),
+    /// When a source that is not the last resort was measured last.
+    last_answer: RawInstant,
     events: VecDeque<Arc<EventView>>,
 }
 
@@ -159,6 +161,8 @@ impl Daemon {
     const SAVE_EVERY: Span = Span::from_secs(300);
     /// A silent member of a pool, or one that contradicts the majority, is replaced after this long.
     const PATIENCE: Span = Span::from_secs(120);
+    /// So long no other source answers before the last resort counts.
+    const LONELY: Span = Span::from_secs(30);
     /// Answers fetched at the shortest interval when a server is new.
     const BURST: u8 = 6;
     const EVENTS: usize = 20;
@@ -235,6 +239,7 @@ impl Daemon {
             published: 0,
             stamps: (0, 0),
             compared: (0, 0),
+            last_answer: now,
             events: VecDeque::new(),
         }
     }
@@ -305,6 +310,7 @@ impl Daemon {
             measurements.extend(link.receive(&*self.machine));
         }
         measurements.extend(self.poll_references());
+        self.choose_last_resort(&mut measurements);
         // The engine wants them in the order in which they became known.
         measurements.sort_by_key(|m| m.received);
         for measurement in &measurements {
@@ -319,6 +325,31 @@ impl Daemon {
         self.note_events();
         self.receive_peers();
         !measurements.is_empty()
+    }
+
+    /// Lets the last resort count while no other source answers, and no longer.
+    fn choose_last_resort(&mut self, measurements: &mut Vec<Measurement>) {
+        let now = self.now();
+        let last = |m: &Measurement| {
+            self.references.iter().any(|r| r.source == m.source && r.clock.is_last_resort())
+        };
+        if measurements.iter().any(|m| !last(m)) {
+            self.last_answer = now;
+        }
+        let lonely = now - self.last_answer > self.settings.max_poll.times(4).max(Daemon::LONELY);
+        if !lonely {
+            measurements.retain(|m| !last(m));
+        }
+        for reference in self.references.iter_mut().filter(|r| r.clock.is_last_resort() && r.counts != lonely)
+        {
+            match lonely {
+                true => {
+                    log::warn!("no other source answers: {} counts, the last resort", reference.clock.place())
+                }
+                false => log::info!("other sources answer again: {} does not count", reference.clock.place()),
+            }
+            reference.let_count(lonely, &mut self.engine);
+        }
     }
 
     /// Compares this node with its peers, once there is a time to compare.
@@ -386,7 +417,7 @@ impl Daemon {
         reference::listen(&mut self.references, &*self.machine, &solution);
         let mut measurements = Vec::new();
         for reference in &mut self.references {
-            if reference.next_event() <= now {
+            if reference.next_event() <= now && reference.counts {
                 self.polls += 1;
             }
             measurements.extend(reference.poll(now, wanted, &solution));

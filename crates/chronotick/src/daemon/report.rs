@@ -286,6 +286,9 @@ impl Daemon {
     }
 
     fn reference(&self, r: &Reference, status: &SourceStatus, raw: RawInstant, utc: Timestamp) -> SourceView {
+        let measured = self.measured("refclock", status, raw, utc);
+        let mut options = measured.options.clone();
+        options.extend(r.clock.is_last_resort().then(|| "last_resort".to_owned()));
         SourceView {
             server: r.clock.place(),
             address: r.clock.name(),
@@ -295,7 +298,8 @@ impl Daemon {
             sent: r.polls,
             answers: r.answers,
             trouble: r.trouble.clone(),
-            ..self.measured("refclock", status, raw, utc)
+            options,
+            ..measured
         }
     }
 

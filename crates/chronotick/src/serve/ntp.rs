@@ -150,7 +150,7 @@ impl Server {
             let sent = &mut self.listeners[which].sent;
             let Some(place) = sent.iter().position(|sent| sent.number == number) else { continue };
             // Those before it have no stamp, or it came out of turn.
-            let Some(Sent { client, received, leaving: (raw, told), .. }) = sent.drain(..=place).last()
+            let Some(Sent { client, received, leaving: (raw, told), .. }) = sent.drain(..=place).next_back()
             else {
                 continue;
             };

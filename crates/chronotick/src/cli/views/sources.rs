@@ -52,6 +52,9 @@ pub(super) fn standing_of(source: &SourceView, all: &[SourceView]) -> Standing {
         "trusted" => standing('+', '+', "it agrees with the majority"),
         "falseticker" => standing('x', 'x', "a majority agrees on a time that it excludes"),
         "no majority" => standing('x', 'x', "no majority of the sources agrees, so any of them may be wrong"),
+        _ if has(source, "last_resort") => {
+            standing('?', 'N', "it is the last resort: it counts only while no other source answers")
+        }
         _ => standing('?', 'M', "it has not been measured yet"),
     }
 }
