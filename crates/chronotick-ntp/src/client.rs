@@ -4,12 +4,13 @@
 //! request has any effect beyond a counter: who cannot see the requests can neither lie nor silence a server.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chronotick_core::{Exchange, Measurement, Rate, RawInstant, SourceId, Span};
 
 use crate::nts::{Answered, Session};
 use crate::schedule::Schedule;
-use crate::{Kiss, Mode, NtpTimestamp, Packet, ReferenceId, Rejected, precision};
+use crate::{Kiss, Mode, NtpTimestamp, Packet, ReferenceId, Rejected, SymmetricKey, precision};
 
 /// How an association behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +59,41 @@ pub struct Counters {
     pub rejected: BTreeMap<&'static str, u64>,
 }
 
+impl Counters {
+    /// Datagrams that have come, whatever became of them.
+    pub fn received(&self) -> u64 {
+        self.accepted + self.rejected.values().sum::<u64>()
+    }
+}
+
 /// How replies are told from forgeries, beside the nonce.
-#[derive(Clone, Debug)]
-enum Protection {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
     /// By the nonce alone: whoever sees the requests can forge replies.
+    #[default]
     Nonce,
+    /// By a key that the server has too.
+    Key(Arc<SymmetricKey>),
     /// By NTS; the session is spent at times, and then nothing is sent.
     Nts(Session),
+}
+
+/// The random bits in a request that waits for its reply.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// What a reply echoes.
+    nonce: NtpTimestamp,
+    /// What a reply echoes in interleaved mode, if that was asked for.
+    interleaved: Option<NtpTimestamp>,
+}
+
+/// The exchange before, of which a reply in interleaved mode tells when its reply left (RFC 9769 §2).
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    reply: Packet,
+    exchange: Exchange,
+    /// Whether it was measured by what the reply itself said.
+    measured: bool,
 }
 
 /// Talking to one server.
@@ -76,14 +105,20 @@ pub struct Association {
     source: SourceId,
     max_distance: Span,
     schedule: Schedule,
-    /// The nonce of the request that waits for its reply.
-    open: Option<NtpTimestamp>,
+    /// The request that waits for its reply.
+    open: Option<Open>,
+    interleave: bool,
+    before: Option<Before>,
     /// The nonce answered last.
     answered: Option<NtpTimestamp>,
     denied: Option<ReferenceId>,
     protection: Protection,
     reach: u8,
     server: Option<Packet>,
+    /// How long the server held the request of the newest measurement, and whether that came in interleaved mode.
+    held: Span,
+    interleaved: bool,
+    rejected: Option<&'static str>,
     counters: Counters,
 }
 
@@ -98,11 +133,16 @@ impl Association {
             max_distance: settings.max_distance,
             schedule: Schedule::new(settings, first),
             open: None,
+            interleave: false,
+            before: None,
             answered: None,
             denied: None,
             protection: Protection::Nonce,
             reach: 0,
             server: None,
+            held: Span::ZERO,
+            interleaved: false,
+            rejected: None,
             counters: Counters::default(),
         }
     }
@@ -116,37 +156,50 @@ impl Association {
         }
         if self.open.take().is_some() {
             self.counters.unanswered += 1;
+            self.before = None;
             self.schedule.unanswered(random());
             if self.schedule.due() > now {
                 return None;
             }
         }
         let nonce = NtpTimestamp::from_bits(random());
-        let header = Packet::request(nonce);
+        let mut header = Packet::request(nonce);
+        let interleaved = self.before.filter(|_| self.interleave).map(|before| {
+            header.origin = before.reply.receive;
+            header.receive = NtpTimestamp::from_bits(random());
+            header.receive
+        });
         let request = match &mut self.protection {
             Protection::Nonce => header.to_bytes().to_vec(),
+            Protection::Key(key) => key.sign(&header),
             Protection::Nts(session) if session.is_spent() => return None,
             Protection::Nts(session) => session.request(&header, random)?,
         };
-        self.open = Some(nonce);
+        self.open = Some(Open { nonce, interleaved });
         self.schedule.sent(now);
         self.reach <<= 1;
         self.counters.sent += 1;
         Some(request)
     }
 
-    /// From now on only what is authentic by NTS counts, with the keys and cookies of this session.
-    pub fn secure(&mut self, session: Session) {
+    /// From now on only what is authentic by this counts.
+    pub fn protect(&mut self, protection: Protection) {
         self.open = None;
-        self.protection = Protection::Nts(session);
+        self.protection = protection;
     }
 
-    /// Whether replies are authenticated by NTS.
-    pub fn is_secured(&self) -> bool {
-        matches!(self.protection, Protection::Nts(_))
+    /// How replies are told from forgeries.
+    pub fn protection(&self) -> &Protection {
+        &self.protection
     }
 
-    /// Whether nothing can be sent before keys are established anew and handed to [`secure`](Association::secure): the
+    /// Asks the server for interleaved mode (RFC 9769): its replies then tell when the one before left, which a server
+    /// knows better afterwards. One that does not have it answers as ever.
+    pub fn interleave(&mut self) {
+        self.interleave = true;
+    }
+
+    /// Whether nothing can be sent before keys are established anew and handed to [`protect`](Association::protect): the
     /// cookies are used up, or the server does not know them any more.
     pub fn needs_keys(&self) -> bool {
         matches!(&self.protection, Protection::Nts(session) if self.open.is_none() && session.is_spent())
@@ -175,9 +228,14 @@ impl Association {
         match &judged {
             Ok(_) => {
                 self.reach |= 1;
+                self.rejected = None;
                 self.counters.accepted += 1;
             }
-            Err(reason) => *self.counters.rejected.entry(reason.label()).or_default() += 1,
+            Err(reason) => {
+                self.reach |= u8::from(*reason == Rejected::Measured);
+                self.rejected = Some(reason.label());
+                *self.counters.rejected.entry(reason.label()).or_default() += 1;
+            }
         }
         judged
     }
@@ -190,7 +248,7 @@ impl Association {
     /// Begins anew with a burst, at `now`: the raw clock was disturbed, or the network came back. An open exchange is
     /// abandoned. A server that once asked for fewer requests gets no burst.
     pub fn restart(&mut self, now: RawInstant) {
-        self.open = None;
+        (self.open, self.before) = (None, None);
         self.schedule.restart(now);
     }
 
@@ -214,6 +272,21 @@ impl Association {
         self.server.as_ref()
     }
 
+    /// How long it held the request of the newest measurement.
+    pub fn held(&self) -> Span {
+        self.held
+    }
+
+    /// Whether the newest measurement came in interleaved mode.
+    pub fn is_interleaved(&self) -> bool {
+        self.interleaved
+    }
+
+    /// Why the newest datagram gave no measurement, by [`Rejected::label`]; `None` if it gave one.
+    pub fn rejected(&self) -> Option<&'static str> {
+        self.rejected
+    }
+
     /// The kiss code with which the server has refused service, if it has.
     pub fn denied(&self) -> Option<ReferenceId> {
         self.denied
@@ -232,9 +305,15 @@ impl Association {
         if reply.mode != Mode::Server {
             return Err(Rejected::Mode(reply.mode));
         }
-        if self.open != Some(reply.origin) {
+        let echoes = |open: &Open| open.nonce == reply.origin || open.interleaved == Some(reply.origin);
+        let Some(open) = self.open.filter(echoes) else {
             let seen = self.answered == Some(reply.origin);
             return Err(if seen { Rejected::Duplicate } else { Rejected::NotAsked });
+        };
+        if let Protection::Key(key) = &self.protection
+            && !key.signed(datagram)
+        {
+            return Err(Rejected::NotAuthentic);
         }
         if let Protection::Nts(session) = &mut self.protection {
             // Anybody who sees the request can answer it: the exchange goes on until the server does.
@@ -244,7 +323,8 @@ impl Association {
                 Answered::NotAuthentic => return Err(Rejected::NotAuthentic),
             }
         }
-        self.answered = self.open.take();
+        self.open = None;
+        self.answered = Some(reply.origin);
         self.server = Some(reply);
         let (after, deadline) = (exchange.arrived - exchange.departed, self.schedule.deadline());
         self.schedule.answered();
@@ -254,7 +334,26 @@ impl Association {
         if after > deadline {
             return Err(Rejected::Late { after, deadline });
         }
-        self.measure(&reply, exchange)
+        let is_time = reply.receive != NtpTimestamp::ZERO && reply.leap.is_some();
+        let before = self.before.take().filter(|_| is_time);
+        let interleaved = before.filter(|_| open.interleaved == Some(reply.origin));
+        let measured = interleaved.is_none();
+        self.before = is_time.then_some(Before { reply, exchange: *exchange, measured });
+        if interleaved.is_some_and(|before| before.measured) {
+            // Twice the same exchange would count as two.
+            return Err(Rejected::Measured);
+        }
+        let (told, exchange) = match interleaved {
+            // What the reply before said of the server, with the better timestamp of its departure.
+            Some(Before { reply: earlier, exchange: old, .. }) => (
+                Packet { transmit: reply.transmit, ..earlier },
+                Exchange { received: exchange.received, about: exchange.about, ..old },
+            ),
+            None => (reply, *exchange),
+        };
+        let measurement = self.measure(&told, &exchange)?;
+        (self.held, self.interleaved) = (told.transmit.since(told.receive), interleaved.is_some());
+        Ok(measurement)
     }
 
     /// RFC 5905 §7.4.
@@ -395,6 +494,88 @@ mod tests {
         let fuzzy = |by: i64| judged(|p| p.transmit = NtpTimestamp::from_utc(UTC + Span::from_nanos(by))).1;
         assert!(fuzzy(-200).is_ok());
         assert!(fuzzy(10_000_200).is_ok_and(|m| m.delay < Span::ZERO));
+    }
+
+    fn key(text: &str) -> Arc<SymmetricKey> {
+        text.parse::<crate::KeyRing>().unwrap().get(7).unwrap()
+    }
+
+    #[test]
+    fn with_a_key_only_what_it_signed_counts() {
+        let (ours, theirs) = (key("7 SHA256 ours"), key("7 SHA256 theirs"));
+        let mut a = association();
+        a.protect(Protection::Key(ours.clone()));
+        let request = a.poll(raw(0), || 77).unwrap();
+        assert!(ours.signed(&request));
+        let plain = reply(&request, |_| ());
+        let header = Packet::parse(&plain).unwrap();
+        let denied = Packet { stratum: 0, reference_id: ReferenceId(*b"DENY"), ..header };
+        // The last is what RFC 5905 §9.2 calls a crypto-NAK.
+        let forged =
+            [plain.clone(), theirs.sign(&header), denied.to_bytes().to_vec(), [&plain[..], &[0; 4]].concat()];
+        for datagram in forged {
+            let judged = a.receive(&datagram, &exchange(raw(0), raw(10)));
+            assert_eq!(judged, Err(Rejected::NotAuthentic));
+        }
+        assert_eq!(a.denied(), None, "who has no key silences nobody");
+        assert!(a.receive(&ours.sign(&header), &exchange(raw(0), raw(10))).is_ok());
+    }
+
+    /// A server whose replies leave 1 ms later than it tells at first: in interleaved mode the client learns of it.
+    #[test]
+    fn in_interleaved_mode_a_reply_corrects_the_one_before() {
+        let mut nonces = (1u64..).map(|n| n << 32);
+        let mut a = association();
+        a.interleave();
+        let mut before: Option<(NtpTimestamp, Timestamp)> = None;
+        let mut delays = Vec::new();
+        for i in 0..4 {
+            let (now, utc) = (raw(i * 2_000), UTC + Span::from_secs(2 * i));
+            let request = Packet::parse(&a.poll(now, || nonces.next().unwrap()).unwrap()).unwrap();
+            let told = reply(&request.to_bytes(), |p| {
+                p.receive = NtpTimestamp::from_utc(utc);
+                p.transmit = NtpTimestamp::from_utc(utc + Span::from_millis(1));
+                if let Some((received, left)) = before.filter(|(received, _)| *received == request.origin) {
+                    assert_ne!((received, request.receive), (NtpTimestamp::ZERO, request.transmit));
+                    (p.origin, p.transmit) = (request.receive, NtpTimestamp::from_utc(left));
+                }
+            });
+            before = Some((NtpTimestamp::from_utc(utc), utc + Span::from_millis(2)));
+            let exchange = Exchange { about: utc, ..exchange(now, now + Span::from_millis(10)) };
+            let judged = a.receive(&told, &exchange);
+            if i == 1 {
+                assert_eq!(judged, Err(Rejected::Measured), "the first exchange was measured before");
+                continue;
+            }
+            let m = judged.unwrap();
+            delays.push(m.delay);
+            // The exchange before is what is told of, and it is known now.
+            let at = raw(i.max(1) * 2_000 - 2_000 + 5);
+            assert_eq!((m.at, m.received), (at, exchange.received));
+        }
+        let (basic, better) = (Span::from_millis(9), Span::from_millis(8));
+        assert_eq!(delays, [basic, better, better]);
+        assert_eq!((a.reach(), a.is_interleaved(), a.held()), (0b1111, true, Span::from_millis(2)));
+    }
+
+    #[test]
+    fn after_a_lost_reply_interleaved_mode_begins_anew() {
+        let mut nonces = (1u64..).map(|n| n << 32);
+        let mut a = association();
+        a.interleave();
+        let mut random = || nonces.next().unwrap();
+        let request = a.poll(raw(0), &mut random).unwrap();
+        a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(10))).unwrap();
+        let asks = |request: &[u8]| Packet::parse(request).unwrap().origin != NtpTimestamp::ZERO;
+        let now = a.next_event().unwrap();
+        assert!(asks(&a.poll(now, &mut random).unwrap()));
+        let again = loop {
+            let now = a.next_event().unwrap();
+            if let Some(request) = a.poll(now, &mut random) {
+                break request;
+            }
+        };
+        assert!(!asks(&again), "nothing is known of the reply before");
     }
 
     #[test]

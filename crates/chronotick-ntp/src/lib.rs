@@ -41,6 +41,8 @@
 mod access;
 mod client;
 mod extension;
+mod interleave;
+mod keys;
 mod limit;
 pub mod nts;
 mod packet;
@@ -51,7 +53,8 @@ mod service;
 mod timestamp;
 
 pub use access::{Access, InvalidNetwork, Network, Permission};
-pub use client::{Association, Counters, Settings};
+pub use client::{Association, Counters, Protection, Settings};
+pub use keys::{Algorithm, InvalidKeys, KeyRing, SymmetricKey};
 pub use limit::{Limiter, Pace, Rate};
 pub use packet::{Mode, Packet, ReferenceId};
 pub use rejection::{Kiss, Rejected};

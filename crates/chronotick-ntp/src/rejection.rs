@@ -71,6 +71,9 @@ pub enum Rejected {
         /// From request to reply on the raw clock.
         elapsed: Span,
     },
+    /// Interleaved mode begins, with an exchange that was measured without it.
+    #[error("the exchange that it tells of was measured before")]
+    Measured,
     /// It may be wrong by more than is of use (RFC 5905 §11.2.1).
     #[error("it may be wrong by {distance}, and the limit is {limit}")]
     RootDistance {
@@ -90,6 +93,7 @@ impl Rejected {
             Rejected::Mode(_) => "mode",
             Rejected::NotAsked => "not_asked",
             Rejected::Duplicate => "duplicate",
+            Rejected::Measured => "measured",
             Rejected::Late { .. } => "late",
             Rejected::NotAuthentic => "not_authentic",
             Rejected::Nak => "nak",

@@ -101,6 +101,17 @@ impl Reply {
         })
     }
 
+    /// When its request arrived, as it is told.
+    pub(crate) fn received(&self) -> NtpTimestamp {
+        self.0.receive
+    }
+
+    /// The same in interleaved mode (RFC 9769 §2): it echoes the request's receive timestamp, and tells when the reply
+    /// before it left.
+    pub(crate) fn interleaved(self, request: &Packet, before: NtpTimestamp) -> Vec<u8> {
+        Packet { origin: request.receive, transmit: before, ..self.0 }.to_bytes().to_vec()
+    }
+
     /// The code, if it is a kiss of death.
     pub fn kiss(&self) -> Option<ReferenceId> {
         (self.0.stratum == 0 && self.0.reference_id.is_text()).then_some(self.0.reference_id)

@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use chronotick_core::{RawInstant, Span, Timestamp};
 
+use crate::interleave::Departures;
+use crate::keys::{KeyRing, Signature, SymmetricKey};
 use crate::limit::{Limiter, Pace, Rate};
 use crate::nts::{Asked, CookieJar, Refusal, nak};
-use crate::{Access, Mode, Packet, Permission, ReferenceId, Reply, Responder};
+use crate::{Access, Mode, NtpTimestamp, Packet, Permission, ReferenceId, Reply, Responder};
 
 /// Why a datagram gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +25,8 @@ pub enum Ignored {
     TooOften,
     /// The client may not ask, and was told not long ago.
     Refused,
+    /// It carries a code of a symmetric key that is not known, or that did not make it.
+    NotAuthentic,
     /// The time is not known well enough to be told.
     NoTime,
 }
@@ -33,6 +38,7 @@ impl Ignored {
             Ignored::NotARequest => "not_a_request",
             Ignored::TooOften => "too_often",
             Ignored::Refused => "refused",
+            Ignored::NotAuthentic => "not_authentic",
             Ignored::NoTime => "no_time",
         }
     }
@@ -43,12 +49,16 @@ impl Ignored {
 pub struct Draft {
     reply: Reply,
     proof: Proof,
+    /// In interleaved mode: the request, and when the reply before left.
+    interleaved: Option<(Packet, NtpTimestamp)>,
 }
 
 #[derive(Clone, Debug)]
 enum Proof {
     /// None: the request had none either.
     None,
+    /// A code of the key that the request had one of.
+    Key(Arc<SymmetricKey>),
     /// An authenticator, and as many cookies as were asked for.
     Nts(Asked),
     /// The kiss that says that a cookie is not known, with the identifier of its request.
@@ -64,12 +74,21 @@ impl Draft {
         jar: Option<&CookieJar>,
         random: impl FnMut() -> u64,
     ) -> Vec<u8> {
-        let header = self.reply.leaving_at(transmit);
+        let header = match &self.interleaved {
+            Some((request, before)) => self.reply.interleaved(request, *before),
+            None => self.reply.leaving_at(transmit).to_vec(),
+        };
         match (self.proof, jar, Packet::parse(&header)) {
             (Proof::Nts(asked), Some(jar), Some(header)) => jar.reply(&header, &asked, random),
+            (Proof::Key(key), _, Some(header)) => key.sign(&header),
             (Proof::Nak { request, unique }, ..) => nak(&request, &unique),
-            _ => header.to_vec(),
+            _ => header,
         }
+    }
+
+    /// When its request arrived: what [`Service::left`] wants to know it by. None for a kiss.
+    pub fn received(&self) -> Option<NtpTimestamp> {
+        self.reply.kiss().is_none().then(|| self.reply.received())
     }
 
     /// What it is, for counting.
@@ -81,6 +100,7 @@ impl Draft {
             (_, Some(b"DENY")) => "kiss_deny",
             (_, Some(_)) => "kiss_rstr",
             (Proof::Nts(_), None) => "answered_nts",
+            (Proof::Key(_), None) => "answered_key",
             (Proof::None, None) => "answered",
         }
     }
@@ -93,17 +113,24 @@ pub struct Service<S> {
     requests: Limiter<S>,
     /// Those who may not ask are told rarely.
     refusals: Limiter<S>,
+    keys: KeyRing,
+    departures: Departures<S>,
+    interleaved: u64,
     counters: BTreeMap<&'static str, u64>,
 }
 
 impl<S: BuildHasher + Clone> Service<S> {
-    /// A service for whom `access` names, at `rate`, that remembers so many `clients`.
-    pub fn new(access: Access, rate: Rate, clients: usize, hasher: S) -> Service<S> {
+    /// A service for whom `access` names, at `rate`, that remembers so many `clients`, and has these `keys` in common with
+    /// some of them.
+    pub fn new(access: Access, rate: Rate, keys: KeyRing, clients: usize, hasher: S) -> Service<S> {
         let seldom = Rate { interval: Span::from_secs(16), burst: 1 };
         Service {
             access,
             requests: Limiter::new(rate, clients, hasher.clone()),
-            refusals: Limiter::new(seldom, clients.min(1024), hasher),
+            refusals: Limiter::new(seldom, clients.min(1024), hasher.clone()),
+            keys,
+            departures: Departures::new(hasher),
+            interleaved: 0,
             counters: BTreeMap::new(),
         }
     }
@@ -127,7 +154,19 @@ impl<S: BuildHasher + Clone> Service<S> {
         judged
     }
 
-    /// What became of all datagrams so far, by [`Ignored::label`], `answered`, `answered_nts`, `nts_nak` and `kiss_…`.
+    /// The reply to a request of `client` that arrived at `received` left at `transmit`, as far as is known by now: a
+    /// client in interleaved mode is told so with its next reply.
+    pub fn left(&mut self, client: IpAddr, received: NtpTimestamp, transmit: Timestamp) {
+        self.departures.note(client, received, NtpTimestamp::from_utc(transmit));
+    }
+
+    /// How many of the answers were in interleaved mode.
+    pub fn interleaved(&self) -> u64 {
+        self.interleaved
+    }
+
+    /// What became of all datagrams so far, by [`Ignored::label`], `answered`, `answered_nts`, `answered_key`, `nts_nak`
+    /// and `kiss_…`.
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.counters
     }
@@ -145,7 +184,7 @@ impl<S: BuildHasher + Clone> Service<S> {
             return Err(Ignored::NotARequest);
         }
         let kiss = |code| Reply::kiss_of_death(&request, ReferenceId(code));
-        let plain = |reply| Ok(Draft { reply, proof: Proof::None });
+        let plain = |reply| Ok(Draft { reply, proof: Proof::None, interleaved: None });
         let code = match self.access.of(client) {
             Permission::Allowed => None,
             Permission::Restricted => Some(*b"RSTR"),
@@ -163,15 +202,24 @@ impl<S: BuildHasher + Clone> Service<S> {
             Pace::Dropped => return Err(Ignored::TooOften),
         }
         let proof = match jar.and_then(|jar| jar.read(datagram)) {
-            None => Proof::None,
+            None => match self.keys.judge(datagram) {
+                Signature::None => Proof::None,
+                Signature::Right(key) => Proof::Key(key),
+                Signature::Wrong => return Err(Ignored::NotAuthentic),
+            },
             Some(Ok(asked)) => Proof::Nts(asked),
             Some(Err(Refusal::Broken)) => return Err(Ignored::NotARequest),
             Some(Err(Refusal::Cookie { unique })) => {
-                return Ok(Draft { reply: kiss(*b"NTSN"), proof: Proof::Nak { request, unique } });
+                let proof = Proof::Nak { request, unique };
+                return Ok(Draft { reply: kiss(*b"NTSN"), proof, interleaved: None });
             }
         };
         let reply = clock.and_then(|clock| clock.answer(datagram, received)).ok_or(Ignored::NoTime)?;
-        Ok(Draft { reply, proof })
+        // The client says what it got last, and that it can tell the two kinds of reply apart.
+        let asks = request.origin != NtpTimestamp::ZERO && request.receive != request.transmit;
+        let before = asks.then(|| self.departures.of(client, request.origin)).flatten();
+        self.interleaved += u64::from(before.is_some());
+        Ok(Draft { reply, proof, interleaved: before.map(|before| (request, before)) })
     }
 }
 
@@ -188,7 +236,7 @@ mod tests {
 
     fn service(interval: Span) -> Service<Plain> {
         let access = Access::new(vec!["10.0.0.0/8".parse().unwrap()], vec!["10.66.0.0/16".parse().unwrap()]);
-        Service::new(access, Rate { interval, burst: 2 }, 64, Plain::default())
+        Service::new(access, Rate { interval, burst: 2 }, KeyRing::default(), 64, Plain::default())
     }
 
     fn ask(service: &mut Service<Plain>, client: &str, clock: Option<&Responder>) -> Result<Packet, Ignored> {
@@ -225,6 +273,62 @@ mod tests {
             assert_eq!((kiss.origin.to_bits(), kiss.transmit.to_bits()), (0xfeed, 0xfeed), "no time is told");
             assert_eq!(ask(&mut service, client, Some(&CLOCK)), Err(Ignored::Refused));
         }
+    }
+
+    fn ring() -> KeyRing {
+        "1 SHA512 secret\n2 AES256 HEX:603DEB1015CA71BE2B73AEF0857D77811F352C073B6108D72D9810A30914DFF4"
+            .parse()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_request_with_a_code_is_answered_with_one_of_the_same_key_or_not_at_all() {
+        let mut service = service(Span::ZERO);
+        service.keys = ring();
+        let client = "10.1.1.1".parse().unwrap();
+        let at = (RawInstant::from_nanos(5), UTC);
+        let mut ask = |datagram: &[u8]| service.receive(datagram, client, at, Some(&CLOCK), None);
+        for number in [1, 2] {
+            let key = ring().get(number).unwrap();
+            let request = key.sign(&Packet::request(NtpTimestamp::from_bits(9)));
+            let reply = ask(&request).unwrap().leaving_at(UTC, None, || 0);
+            assert!(key.signed(&reply) && reply.len() == request.len());
+            let other = ring().get(3 - number).unwrap();
+            assert!(!other.signed(&reply));
+            let mut changed = request.clone();
+            changed[47] ^= 1;
+            assert_eq!(ask(&changed).unwrap_err(), Ignored::NotAuthentic);
+            assert_eq!(ask(&request[..Packet::LEN]).unwrap().leaving_at(UTC, None, || 0).len(), Packet::LEN);
+        }
+        let stranger: KeyRing = "7 SHA512 secret".parse().unwrap();
+        let request = stranger.get(7).unwrap().sign(&Packet::request(NtpTimestamp::from_bits(9)));
+        assert_eq!(ask(&request).unwrap_err(), Ignored::NotAuthentic);
+        assert_eq!((service.counters()["answered_key"], service.counters()["not_authentic"]), (2, 3));
+    }
+
+    #[test]
+    fn only_who_knows_when_its_request_arrived_is_told_when_the_reply_left() {
+        let mut service = service(Span::ZERO);
+        let [client, other]: [IpAddr; 2] = ["10.1.1.1", "10.1.1.2"].map(|text| text.parse().unwrap());
+        let at = (RawInstant::from_nanos(5), UTC);
+        let bits = NtpTimestamp::from_bits;
+        let ask = |service: &mut Service<Plain>, client, origin, receive| {
+            let request = Packet { origin, receive, ..Packet::request(bits(9)) }.to_bytes();
+            let draft = service.receive(&request, client, at, Some(&CLOCK), None).unwrap();
+            Packet::parse(&draft.leaving_at(UTC, None, || 0)).unwrap()
+        };
+        let first = ask(&mut service, client, NtpTimestamp::ZERO, NtpTimestamp::ZERO);
+        let left = UTC + Span::from_nanos(30_000);
+        service.left(client, first.receive, left);
+        let reply = ask(&mut service, client, first.receive, bits(8));
+        assert_eq!((reply.origin, reply.transmit), (bits(8), NtpTimestamp::from_utc(left)));
+        for (client, origin, receive) in
+            [(other, first.receive, bits(8)), (client, bits(1), bits(8)), (client, first.receive, bits(9))]
+        {
+            let reply = ask(&mut service, client, origin, receive);
+            assert_eq!((reply.origin, reply.transmit), (bits(9), NtpTimestamp::from_utc(UTC)));
+        }
+        assert_eq!(service.interleaved(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use chronotick_core::{Exchange, Leap, RawInstant, SourceId, Span, Stamps, Timestamp};
 use chronotick_ntp::nts::{Keys, SecretKey, Session};
-use chronotick_ntp::{Association, NtpTimestamp, Packet, ReferenceId, Responder, Settings};
+use chronotick_ntp::{Association, NtpTimestamp, Packet, Protection, ReferenceId, Responder, Settings};
 
 const UTC: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
 
@@ -48,7 +48,7 @@ fn of_a_million_guesses_none_is_accepted() {
         let mut association = Association::new(SourceId(0), Settings::default(), raw(0));
         if secured {
             let keys = Keys { client: SecretKey::new([1; 32]), server: SecretKey::new([2; 32]) };
-            association.secure(Session::new(keys, vec![vec![7; 100]; 8]));
+            association.protect(Protection::Nts(Session::new(keys, vec![vec![7; 100]; 8])));
         }
         let request = association.poll(raw(0), &mut ours).expect("the first request is due");
         let before = association.next_event();
@@ -77,7 +77,7 @@ fn who_sees_the_requests_cannot_forge_what_is_authenticated_nor_end_the_exchange
     let mut random = generator(3);
     let keys = Keys { client: SecretKey::new([1; 32]), server: SecretKey::new([2; 32]) };
     let mut association = Association::new(SourceId(0), Settings::default(), raw(0));
-    association.secure(Session::new(keys, vec![vec![7; 100]; 8]));
+    association.protect(Protection::Nts(Session::new(keys, vec![vec![7; 100]; 8])));
     let request = association.poll(raw(0), &mut random).expect("the first request is due");
     let plain = reply(&request);
     let kisses = [*b"RATE", *b"DENY", *b"RSTR", *b"NTSN"].map(|code| {

@@ -31,6 +31,7 @@ pub mod fleet;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+mod keys;
 pub mod mcp;
 pub mod metrics;
 #[cfg(feature = "models")]

@@ -6,6 +6,7 @@ use crate::peers::Pairwise;
 use chronotick_clock::{Rate, RawInstant, Span, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -45,6 +46,9 @@ pub struct Snapshot {
     /// Other nodes that are measured directly.
     #[serde(default)]
     pub peers: Vec<PeerView>,
+    /// What is counted of those whom this node serves, if it serves anybody.
+    #[serde(default)]
+    pub server: Option<ServerView>,
     /// Everyone who forecasts beside the filter bank.
     pub models: Vec<ModelView>,
     /// Configured names that do not resolve, with the resolver's reason.
@@ -112,7 +116,7 @@ pub struct SourceView {
     pub server: String,
     /// Address and port in use; the name of a reference clock.
     pub address: String,
-    /// What its word counts for: `prefer`, `trust`, `require`, `noselect`; usually none of these.
+    /// What its word counts for: `prefer`, `trust`, `require`, `noselect`, `last_resort`; usually none of these.
     pub options: Vec<String>,
     /// `trusted`, `falseticker`, `no majority`, `unmeasured`, `unselected`.
     pub verdict: String,
@@ -138,6 +142,9 @@ pub struct SourceView {
     pub statistics: Option<StatisticsView>,
     /// What only an NTP server says.
     pub ntp: Option<NtpView>,
+    /// How its replies are told from forgeries; absent where nothing but the nonce does it.
+    #[serde(default)]
+    pub proof: Option<ProofView>,
     /// Round trip of the newest answer.
     pub delay_ns: Option<i64>,
     /// The server's own round trip to its reference.
@@ -188,6 +195,64 @@ pub struct NtpView {
     pub poll: i8,
     /// Precision of its clock, log2 s.
     pub precision: i8,
+    /// The address of this machine that it is asked from; empty where the system does not tell.
+    #[serde(default)]
+    pub local: String,
+    /// What it follows, as it is on the wire.
+    #[serde(default)]
+    pub reference_id: u32,
+    /// When its clock was last corrected, ns since 1970; absent where it does not say.
+    #[serde(default)]
+    pub reference_ns: Option<i64>,
+    /// How long it held the newest request.
+    #[serde(default)]
+    pub held_ns: i64,
+    /// Whether the newest answer came in interleaved mode.
+    #[serde(default)]
+    pub interleaved: bool,
+    /// Why the newest reply that gave no measurement gave none, in one word; absent since one has given one.
+    #[serde(default)]
+    pub rejected: Option<String>,
+    /// Datagrams that have come, whatever became of them.
+    #[serde(default)]
+    pub received: u64,
+}
+
+/// How the replies of an NTP server are told from forgeries. No key is in it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+pub struct ProofView {
+    /// `NTS` or `SK`, a symmetric key.
+    pub mode: String,
+    /// The number of the symmetric key; with NTS how many key establishments there were.
+    pub key: u32,
+    /// The algorithm by chrony's number; with NTS by that of RFC 5297.
+    pub algorithm: u8,
+    /// Length of the key.
+    pub bits: usize,
+    /// Since the newest key establishment.
+    pub age_seconds: Option<f64>,
+    /// Attempts at a key establishment since.
+    pub attempts: u32,
+    /// Replies since that said that the server does not know the cookies any more.
+    pub naks: u32,
+    /// How many cookies are left.
+    pub cookies: usize,
+    /// Bytes of a cookie.
+    pub cookie_bytes: usize,
+}
+
+/// What is counted of those whom this node serves.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+pub struct ServerView {
+    /// Datagrams, by what became of them: `answered`, `answered_key`, `answered_nts`, a kiss (`kiss_…`, `nts_nak`), or why there
+    /// was no answer (`not_a_request`, `not_authentic`, `too_often`, `refused`, `no_time`).
+    pub datagrams: BTreeMap<String, u64>,
+    /// Answers in interleaved mode.
+    pub interleaved: u64,
+    /// Connections that asked for NTS keys.
+    pub keys_asked: u64,
+    /// Connections that were closed at once: from somewhere that is not served, or too many.
+    pub keys_refused: u64,
 }
 
 /// Another node, measured directly: its corrected time against ours.

@@ -2,7 +2,7 @@
 
 use chronotick::config::{
     Config, Device, Family, Finding, Invalid, Loaded, LogLevel, ModelName, Origin, Overrides, Preset,
-    Problem, default_file, search_paths,
+    Problem, Security, default_file, search_paths,
 };
 use chronotick_clock::Span;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,7 @@ fn the_written_file_equals_the_defaults_without_a_warning() {
     let unset: Vec<_> = loaded.settings().filter(|s| *s.origin == Origin::Default).map(|s| s.key).collect();
     let without_a_value = [
         "clock_measurement.ntp.nts_ca_file",
+        "clock_measurement.ntp.keys_file",
         "logging.debug_log_file",
         "runtime_dir",
         "state_dir",
@@ -181,6 +182,25 @@ colour: red
         assert_eq!(got, want);
     }
     assert_eq!(got.len(), want.len());
+}
+
+#[test]
+fn keys_need_a_file_and_peers_have_no_say() {
+    let keyless = load("clock_measurement:\n  ntp:\n    servers: [a.test, b.test key 7]\n").unwrap_err();
+    assert!(
+        matches!(&keyless.errors[..], [one] if one.problem == Problem::NoKeys { server: "b.test".into() })
+    );
+    assert!(keyless.to_string().contains("clock_measurement.ntp.keys_file"), "{keyless}");
+    let peers = load("clock_measurement:\n  peers: [{address: c.test, prefer: true}]\n").unwrap_err();
+    let problem = Problem::PeerWithRole { server: "c.test".into() };
+    assert!(matches!(&peers.errors[..], [one] if one.problem == problem), "{peers}");
+    let text = "clock_measurement:\n  peers: d.test key 8\n  ntp:\n    keys_file: /etc/keys\n    servers:\n      \
+                - {address: a.test, key: 7, xleave: true, prefer: true}\n      - b.test noselect\n";
+    let config = load(text).expect("is valid").config;
+    let [first, second] = &config.ntp.servers[..] else { panic!("{config:?}") };
+    assert_eq!((first.security, first.interleave, first.role.prefer), (Security::Key(7), true, true));
+    assert_eq!((second.security, second.interleave, second.role.noselect), (Security::None, false, true));
+    assert_eq!(config.peers[0].security, Security::Key(8));
 }
 
 /// A file of the original, written after its documentation.

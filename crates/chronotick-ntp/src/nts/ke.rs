@@ -34,7 +34,7 @@ const CRITICAL: u16 = 1 << 15;
 /// NTPv4 among the protocols (RFC 8915 §7.7).
 const NTPV4: u16 = 0;
 /// AEAD_AES_SIV_CMAC_256 among the algorithms (RFC 5297 §6).
-const AES_SIV_CMAC_256: u16 = 15;
+pub const AES_SIV_CMAC_256: u16 = 15;
 
 /// One record (RFC 8915 §4).
 #[derive(Clone, Debug, PartialEq, Eq)]

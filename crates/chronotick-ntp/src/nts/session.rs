@@ -49,6 +49,16 @@ impl Session {
         self.cookies.len()
     }
 
+    /// Bytes of the cookie that is used next; 0 without one.
+    pub fn cookie_len(&self) -> usize {
+        self.cookies.front().map_or(0, Vec::len)
+    }
+
+    /// Whether the server says that it does not know the cookies any more.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Whether keys have to be established anew: there is no cookie left, or the server refuses ours.
     pub(crate) fn is_spent(&self) -> bool {
         self.cookies.is_empty() || self.refused

@@ -114,8 +114,12 @@ pub enum Command {
     Tracking(Columns),
     /// What each server's newest answer said, in chrony's fields.
     Ntpdata(Columns),
+    /// How the answers of each source are proven, in chrony's columns: by NTS, by a symmetric key, or not at all.
+    Authdata(Columns),
     /// How many sources there are of each kind.
     Activity(Columns),
+    /// What was counted of those who ask this node for the time, in chrony's fields.
+    Serverstats(Columns),
     /// Other nodes: how far their corrected time is from ours, and within what for certain.
     Peers(Columns),
     /// Wait until the clock is synced, as `chronyc waitsync` does; exit code 1 if it is not after so many tries.
@@ -248,6 +252,9 @@ pub struct Columns {
     /// Addresses instead of names.
     #[arg(long, short)]
     pub numeric: bool,
+    /// With the names that have no address yet.
+    #[arg(long, short)]
+    pub all: bool,
     /// Fields separated by commas, in chrony's order.
     #[arg(long, short = 'c')]
     pub csv: bool,

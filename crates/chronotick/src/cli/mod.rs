@@ -37,7 +37,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use views::sources::Manner;
-use views::{sources, tracking};
+use views::{authentication, sources, tracking};
 
 /// Answered, but the answer is not backed by a majority of the sources now.
 const NOT_SYNCED: u8 = 3;
@@ -58,6 +58,8 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Sourcestats(columns)) => columned(&arguments, columns, sources::statistics),
         Some(Command::Selectdata(columns)) => columned(&arguments, columns, sources::selection),
         Some(Command::Activity(columns)) => columned(&arguments, columns, sources::activity),
+        Some(Command::Authdata(columns)) => columned(&arguments, columns, authentication::sources),
+        Some(Command::Serverstats(columns)) => columned(&arguments, columns, authentication::server),
         Some(Command::Tracking(columns)) => columned(&arguments, columns, tracking::tracking),
         Some(Command::Ntpdata(columns)) => columned(&arguments, columns, tracking::ntpdata),
         Some(Command::Peers(columns)) => columned(&arguments, columns, sources::peers),
@@ -173,8 +175,8 @@ fn columned(
     columns: &Columns,
     text: impl Fn(&Snapshot, Manner) -> String,
 ) -> Result<ExitCode, Failure> {
-    let Columns { verbose, numeric, csv, json } = *columns;
-    view(arguments, json, |snapshot, _| text(snapshot, Manner { verbose, numeric, csv }))
+    let Columns { verbose, numeric, all, csv, json } = *columns;
+    view(arguments, json, |snapshot, _| text(snapshot, Manner { verbose, numeric, all, csv }))
 }
 
 /// Looks again and again until the clock is good enough.

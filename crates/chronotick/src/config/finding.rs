@@ -177,6 +177,20 @@ pub enum Problem {
         #[source]
         why: InvalidTimeServer,
     },
+    /// A server is asked with a key, and there are none.
+    #[error("has {server} with a key, but clock_measurement.ntp.keys_file names no file of keys; write it")]
+    NoKeys {
+        /// The server.
+        server: String,
+    },
+    /// A peer has no say among the sources.
+    #[error(
+        "has {server} with prefer, trust, require or noselect; peers have no say in what time it is, remove it"
+    )]
+    PeerWithRole {
+        /// The peer.
+        server: String,
+    },
     /// An entry of a list cannot be understood.
     #[error("has {text:?}: {why}")]
     InvalidEntry {

@@ -5,7 +5,8 @@ use super::preset::Preset;
 use super::read::{Word as _, closest, excerpt, in_seconds, word, wrong_kind};
 use super::settings::{self, Setting};
 use super::yaml::{self, Content, Node};
-use super::{Config, http, leap, obsolete, refclock, serve};
+use super::{Config, Security, TimeServer, http, leap, obsolete, refclock, serve};
+use chronotick_core::Role;
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -314,6 +315,20 @@ impl Draft {
         const SERVERS: &str = "clock_measurement.ntp.servers";
         const CLOCKS: &str = "clock_measurement.reference_clocks";
         let (servers, clocks) = (&self.config.ntp.servers, &self.config.reference_clocks);
+        const PEERS: &str = "clock_measurement.peers";
+        let with_key = |server: &&TimeServer| matches!(server.security, Security::Key(_));
+        let mut contradictions = Vec::new();
+        for (key, list) in [(SERVERS, servers), (PEERS, &self.config.peers)] {
+            let keyless = list.iter().find(with_key).filter(|_| self.config.ntp.keys_file.is_none());
+            let problem = keyless.map(|server| Problem::NoKeys { server: server.to_string() });
+            contradictions.extend(problem.map(|problem| (key, problem)));
+        }
+        let with_role = self.config.peers.iter().find(|peer| peer.role != Role::default());
+        let problem = with_role.map(|peer| Problem::PeerWithRole { server: peer.to_string() });
+        contradictions.extend(problem.map(|problem| (PEERS, problem)));
+        for (key, problem) in contradictions {
+            self.errors.push(Finding { key: key.to_owned(), origin: self.origin_of(key), problem });
+        }
         if self.errors.is_empty() && servers.is_empty() && clocks.is_empty() {
             let origin = self.origin_of(SERVERS);
             self.errors.push(Finding { key: SERVERS.to_owned(), origin, problem: Problem::NoServer });

@@ -122,6 +122,8 @@ pub struct Ntp {
     pub servers: Vec<TimeServer>,
     /// The certificates that NTS trusts, instead of the system's.
     pub nts_ca_file: Option<PathBuf>,
+    /// The file of symmetric keys, for servers that are asked with one and for clients that ask with one.
+    pub keys_file: Option<PathBuf>,
     /// How long an answer may take.
     pub timeout: Span,
     /// The half-width of the bound up to which time is called synced.
@@ -315,6 +317,7 @@ impl Default for Config {
             ntp: Ntp {
                 servers: servers.map(|name| name.parse().expect("a default is valid")).to_vec(),
                 nts_ca_file: None,
+                keys_file: None,
                 timeout: Span::from_secs(2),
                 max_acceptable_uncertainty: Span::from_millis(100),
                 path_asymmetry_permille: 10,

@@ -31,6 +31,9 @@ pub enum Kind {
     Nmea(PathBuf, u32),
     /// The clock that a hypervisor shares.
     Vmclock(PathBuf),
+    /// The system clock by the word of the machine's own chronyd, at this command socket if not at a usual place: the last
+    /// resort.
+    Chronyd(Option<PathBuf>),
 }
 
 /// A reference clock and what is expected of it.
@@ -98,13 +101,15 @@ pub enum InvalidClock {
     Contradiction(&'static str, &'static str),
 }
 
-const KINDS: &str = "SHM, SOCK, PPS, PHC, GPSD, NMEA, VMCLOCK";
+const KINDS: &str = "SHM, SOCK, PPS, PHC, GPSD, NMEA, VMCLOCK, CHRONYD";
 const OPTIONS: &str = "refid, poll, filter, offset, delay, precision, lock, maxlockage, stratum, tai, prefer, trust, \
     require, noselect, anyone, pulse, device";
 
 impl ReferenceClock {
     /// Of this kind, with nothing else said.
     pub fn new(kind: Kind) -> ReferenceClock {
+        // What chronyd follows is not asked for: whoever has a better source shall rather follow that.
+        let stratum = if matches!(kind, Kind::Chronyd(_)) { 10 } else { 0 };
         ReferenceClock {
             kind,
             refid: None,
@@ -118,7 +123,7 @@ impl ReferenceClock {
             precision: None,
             lock: None,
             maxlockage: 2,
-            stratum: 0,
+            stratum,
             tai: false,
             anyone: false,
         }
@@ -135,6 +140,7 @@ impl ReferenceClock {
             Kind::Gpsd { .. } => "GPS".into(),
             Kind::Nmea(..) => "NMEA".into(),
             Kind::Vmclock(_) => "VMC".into(),
+            Kind::Chronyd(_) => "CHRD".into(),
         })
     }
 
@@ -148,7 +154,14 @@ impl ReferenceClock {
             Kind::Gpsd { address, .. } => format!("GPSD {address}"),
             Kind::Nmea(path, baud) => format!("NMEA {}:{baud}", path.display()),
             Kind::Vmclock(path) => format!("VMCLOCK {}", path.display()),
+            Kind::Chronyd(None) => "CHRONYD".into(),
+            Kind::Chronyd(Some(path)) => format!("CHRONYD {}", path.display()),
         }
+    }
+
+    /// Whether it counts only while no other source answers.
+    pub fn is_last_resort(&self) -> bool {
+        matches!(self.kind, Kind::Chronyd(_))
     }
 
     /// The widest that a sample may be from truth by what is written here: half the delay, and the precision where that is
@@ -214,6 +227,7 @@ fn kind(word: &str, words: &mut Words<'_>) -> Result<Kind, InvalidClock> {
             (path, None) => Kind::Nmea(path, 9_600),
             (path, Some(baud)) => Kind::Nmea(path, baud.parse().map_err(|_| NMEA)?),
         },
+        "CHRONYD" => Kind::Chronyd(words.next_if(is_path).map(PathBuf::from)),
         "VMCLOCK" => Kind::Vmclock(words.next_if(is_path).unwrap_or("/dev/vmclock0").into()),
         _ => return Err(InvalidClock::Kind(word.to_owned())),
     })
@@ -431,6 +445,13 @@ mod tests {
         assert!(read("PHC /dev/ptp0 tai poll 0").unwrap().tai);
         assert_eq!(read("NMEA /dev/ttyS0:115200").unwrap().kind, Kind::Nmea("/dev/ttyS0".into(), 115_200));
         assert_eq!(read("VMCLOCK refid VM").unwrap().kind, Kind::Vmclock("/dev/vmclock0".into()));
+        let last = read("CHRONYD /run/chrony/chronyd.sock stratum 4").unwrap();
+        assert_eq!((last.name(), last.stratum, last.is_last_resort()), ("CHRD".into(), 4, true));
+        assert_eq!(
+            (read("CHRONYD").unwrap().kind, read("CHRONYD").unwrap().stratum),
+            (Kind::Chronyd(None), 10)
+        );
+        assert!(!read("SHM 0").unwrap().is_last_resort());
         let gpsd = read("GPSD pulse device /dev/ttyS0").unwrap();
         assert_eq!((gpsd.name(), gpsd.place()), ("PPS".to_owned(), "GPSD 127.0.0.1:2947".to_owned()));
     }

@@ -145,7 +145,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 static SHORT_TERM: [Setting; 6] = model_settings!("short_term", short_term);
 static LONG_TERM: [Setting; 6] = model_settings!("long_term", long_term);
 
-static BEFORE_MODELS: [Setting; 11] = [
+static BEFORE_MODELS: [Setting; 12] = [
     setting!(
         PRESET_KEY,
         PRESET,
@@ -155,7 +155,7 @@ static BEFORE_MODELS: [Setting; 11] = [
     ),
     Setting {
         key: "clock_measurement.ntp.servers",
-        doc: "The time sources: host, host:port, or \"[IPv6]:port\", each with options: nts, ntsport PORT, fallback. Four or more can outvote a liar.",
+        doc: "The time sources: host, host:port, or \"[IPv6]:port\", each with options: nts, ntsport PORT, fallback, key NUMBER, xleave, prefer, trust, require, noselect. Four or more can outvote a liar.",
         outside: SERVERS,
         set: |config, node| {
             config.ntp.servers = servers(node)?;
@@ -169,6 +169,13 @@ static BEFORE_MODELS: [Setting; 11] = [
         ntp.nts_ca_file,
         file,
         "The certificates (PEM) that NTS trusts, instead of the system's."
+    ),
+    setting!(
+        "clock_measurement.ntp.keys_file",
+        None,
+        ntp.keys_file,
+        file,
+        "The file of symmetric keys in chrony's format (NUMBER TYPE KEY), for servers with the option key and for clients of serve.ntp; nobody else may read it."
     ),
     setting!(
         "clock_measurement.ntp.timeout_seconds",

@@ -1,4 +1,5 @@
-//! A time server with what is asked of it beside the time: proof that it is the one.
+//! A time server with what is asked of it beside the time: proof that it is the one, when its replies left, and what its word
+//! counts for.
 //!
 //! In a text the options follow the address in the words of chrony's `server` directive, in a file they may be the keys
 //! of a map: `time.example nts` is `{address: time.example, nts: true}`.
@@ -7,6 +8,7 @@ use super::finding::Problem;
 use super::read::{count, excerpt, switch, wrong_kind};
 use super::yaml::{Content, Node};
 use super::{InvalidServer, ServerAddress};
+use chronotick_core::Role;
 use chronotick_ntp::nts;
 use std::fmt;
 use std::str::FromStr;
@@ -25,6 +27,10 @@ pub struct TimeServer {
     pub address: ServerAddress,
     /// How its replies are told from forgeries.
     pub security: Security,
+    /// Whether it is asked for interleaved mode (RFC 9769).
+    pub interleave: bool,
+    /// What its word counts for.
+    pub role: Role,
 }
 
 /// How a server's replies are told from forgeries, beside the nonce in each request.
@@ -33,6 +39,8 @@ pub enum Security {
     /// By the nonce alone: whoever sees the requests can forge the replies.
     #[default]
     None,
+    /// A symmetric key of this number, which both sides have.
+    Key(u32),
     /// Network Time Security (RFC 8915).
     Nts {
         /// The TCP port of the key establishment.
@@ -57,6 +65,7 @@ impl TimeServer {
         let mut text = self.address.to_string();
         match self.security {
             Security::None => {}
+            Security::Key(number) => text += &format!(" key {number}"),
             Security::Nts { port, fallback } => {
                 text += " nts";
                 if port != nts::ke::PORT {
@@ -67,6 +76,10 @@ impl TimeServer {
                 }
             }
         }
+        if self.interleave {
+            text += " xleave";
+        }
+        options_of(self.role).for_each(|option| text += &format!(" {option}"));
         text
     }
 
@@ -99,6 +112,12 @@ impl TimeServer {
                 "nts" => options.nts = switch(value)?,
                 "ntsport" => options.port = Some(count(value, 1..=u32::from(u16::MAX))? as u16),
                 "fallback" => options.fallback = switch(value)?,
+                "key" => options.key = Some(count(value, 1..=u32::MAX)?),
+                "xleave" => options.interleave = switch(value)?,
+                "noselect" => options.role.noselect = switch(value)?,
+                "prefer" => options.role.prefer = switch(value)?,
+                "trust" => options.role.trust = switch(value)?,
+                "require" => options.role.require = switch(value)?,
                 other => return Err(invalid_option(other)),
             }
         }
@@ -118,6 +137,16 @@ struct Options {
     nts: bool,
     port: Option<u16>,
     fallback: bool,
+    key: Option<u32>,
+    interleave: bool,
+    role: Role,
+}
+
+/// The words for what a source's word counts for, as in chrony.conf.
+pub(super) fn options_of(role: Role) -> impl Iterator<Item = &'static str> {
+    let Role { noselect, prefer, trust, require } = role;
+    let said = [("prefer", prefer), ("trust", trust), ("require", require), ("noselect", noselect)];
+    said.into_iter().filter_map(|(name, said)| said.then_some(name))
 }
 
 impl Options {
@@ -126,12 +155,18 @@ impl Options {
             Options { nts: false, port: Some(_), .. } | Options { nts: false, fallback: true, .. } => {
                 return Err(InvalidTimeServer::WithoutNts);
             }
+            Options { nts: true, key: Some(_), .. } => return Err(InvalidTimeServer::TwoProofs),
             Options { nts: true, port, fallback, .. } => {
                 Security::Nts { port: port.unwrap_or(nts::ke::PORT), fallback }
             }
+            Options { key: Some(number), .. } => Security::Key(number),
             _ => Security::None,
         };
-        Ok(TimeServer { address, security })
+        let (role, interleave) = (self.role, self.interleave);
+        if role.noselect && options_of(role).count() > 1 {
+            return Err(InvalidTimeServer::Contradiction);
+        }
+        Ok(TimeServer { address, security, interleave, role })
     }
 }
 
@@ -142,11 +177,22 @@ pub enum InvalidTimeServer {
     #[error(transparent)]
     Address(#[from] InvalidServer),
     /// A word behind the address has no meaning.
-    #[error("the options are nts, ntsport PORT and fallback")]
+    #[error(
+        "the options are nts, ntsport PORT, fallback, key NUMBER, xleave, prefer, trust, require and noselect"
+    )]
     Option,
     /// A number is missing, or none.
     #[error("ntsport wants a port from 1 to 65535 behind it")]
     Number,
+    /// The same of a key.
+    #[error("key wants the number of a key from 1 to 4294967295 behind it")]
+    Key,
+    /// Two proofs of one reply.
+    #[error("nts and key are two proofs of the same; keep one")]
+    TwoProofs,
+    /// No say, and some.
+    #[error("noselect takes all say from a server, so prefer, trust and require mean nothing beside it")]
+    Contradiction,
     /// An option of NTS without NTS.
     #[error("ntsport and fallback mean nothing without nts")]
     WithoutNts,
@@ -163,8 +209,20 @@ impl FromStr for TimeServer {
         while let Some(word) = words.next() {
             match word {
                 "nts" => options.nts = true,
-                "ntsport" => options.port = Some(number(words.next(), 1..=u64::from(u16::MAX))? as u16),
+                "ntsport" => {
+                    let port = number(words.next(), 1..=u16::MAX.into());
+                    options.port = Some(port.ok_or(InvalidTimeServer::Number)? as u16);
+                }
                 "fallback" => options.fallback = true,
+                "key" => {
+                    let key = number(words.next(), 1..=u32::MAX.into());
+                    options.key = Some(key.ok_or(InvalidTimeServer::Key)? as u32);
+                }
+                "xleave" => options.interleave = true,
+                "noselect" => options.role.noselect = true,
+                "prefer" => options.role.prefer = true,
+                "trust" => options.role.trust = true,
+                "require" => options.role.require = true,
                 _ => return Err(InvalidTimeServer::Option),
             }
         }
@@ -172,9 +230,8 @@ impl FromStr for TimeServer {
     }
 }
 
-fn number(word: Option<&str>, range: std::ops::RangeInclusive<u64>) -> Result<u64, InvalidTimeServer> {
-    let number = word.and_then(|word| word.parse().ok()).filter(|number| range.contains(number));
-    number.ok_or(InvalidTimeServer::Number)
+fn number(word: Option<&str>, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    word.and_then(|word| word.parse().ok()).filter(|number| range.contains(number))
 }
 
 /// The address alone, as it is called in every view.
@@ -218,6 +275,9 @@ mod tests {
             "time.example nts",
             "time.example:1123 nts ntsport 4461 fallback",
             "[2001:db8::1]:1123 nts fallback",
+            "time.example key 4294967295 xleave",
+            "time.example nts xleave prefer trust require",
+            "time.example noselect",
         ] {
             assert_eq!(read(text).unwrap().written(), text);
         }
@@ -230,6 +290,13 @@ mod tests {
         for (text, why) in [
             ("", Address(InvalidServer::Empty)),
             ("time.example ntp", Option),
+            ("time.example key", Key),
+            ("time.example key 0", Key),
+            ("time.example key 4294967296", Key),
+            ("time.example key secret", Key),
+            ("time.example key 1 nts", TwoProofs),
+            ("time.example key 1 fallback", WithoutNts),
+            ("time.example noselect prefer", Contradiction),
             ("time.example nts ntsport", Number),
             ("time.example nts ntsport 0", Number),
             ("time.example ntsport 4461", WithoutNts),

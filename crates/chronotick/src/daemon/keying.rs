@@ -1,9 +1,10 @@
-//! The client's side of the key establishment (RFC 8915 §4): TLS 1.3 to the server, one request, one answer. It blocks,
+//! What proves who answers. A symmetric key is read from its file; the rest is the client's side of the key establishment (RFC 8915 §4): TLS 1.3 to the server, one request, one answer. It blocks,
 //! so it runs on the thread that looks the server up, within a deadline.
 
 use super::names::{Endpoint, addresses};
-use crate::config::TimeServer;
+use crate::config::{Ntp, TimeServer};
 use chronotick_ntp::nts::{self, EXPORTER_LABEL, Keys, SecretKey, Session, ke};
+use chronotick_ntp::{Protection, SymmetricKey};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -14,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Establishes keys with servers that it can tell from others by their certificates.
+/// Has keys for servers, or establishes them with those that it can tell from others by their certificates.
 pub(super) struct Keying {
+    keys: Option<PathBuf>,
     ca_file: Option<PathBuf>,
     /// Made when it is first needed: the system's certificates take a while to load.
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
@@ -27,9 +29,16 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const ADDRESSES: usize = 4;
 
 impl Keying {
-    /// Trusts the certificates in this file, or the system's.
-    pub(super) fn new(ca_file: Option<PathBuf>) -> Keying {
-        Keying { ca_file, tls: OnceLock::new() }
+    /// Reads symmetric keys from one file, and trusts the certificates in the other, or the system's.
+    pub(super) fn new(ntp: &Ntp) -> Keying {
+        Keying { keys: ntp.keys_file.clone(), ca_file: ntp.nts_ca_file.clone(), tls: OnceLock::new() }
+    }
+
+    /// The symmetric key of this number. The file is read each time, so that one that was mended is taken.
+    pub(super) fn key(&self, number: u32) -> Result<Arc<SymmetricKey>, String> {
+        let path = self.keys.as_deref().ok_or("clock_measurement.ntp.keys_file names no file of keys")?;
+        let key = crate::keys::read(path)?.get(number);
+        key.ok_or_else(|| format!("there is no key {number} in {}; write it there", path.display()))
     }
 
     /// Establishes keys with a server; gives where NTP is served with them.
@@ -61,8 +70,8 @@ fn endpoints(
         Some(host) => addresses(host, port).map_err(|e| format!("the key server sends us to {host}: {e}"))?,
     };
     // Cookies are for one use: one address gets them.
-    let session = Session::new(keys, offer.cookies);
-    Ok(at.first().map(|&address| Endpoint { address, session: Some(session) }).into_iter().collect())
+    let protection = Protection::Nts(Session::new(keys, offer.cookies));
+    Ok(at.first().map(|&address| Endpoint { address, protection }).into_iter().collect())
 }
 
 fn configuration(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {

@@ -2,11 +2,13 @@
 
 use super::Machine;
 use super::names::Endpoint;
+use crate::config::TimeServer;
 use chronotick_core::{Exchange, Measurement, RawInstant, SourceId};
 use chronotick_ntp::{Association, Rejected, Settings};
 use chronotick_os::{TimestampedSocket, random_u64};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 
 /// A server address in use.
 pub(super) struct Link {
@@ -16,6 +18,10 @@ pub(super) struct Link {
     pub(super) source: SourceId,
     pub(super) association: Association,
     pub(super) socket: TimestampedSocket,
+    /// Where it is asked from, where the system tells.
+    pub(super) local: Option<SocketAddr>,
+    /// How often keys were established with it, and when last.
+    pub(super) keyed: (u32, RawInstant),
     /// The newest refused reply or failed call, in words.
     pub(super) trouble: Option<String>,
     /// Since when it has been of no use: silent, or contradicting the majority.
@@ -26,19 +32,32 @@ impl Link {
     /// # Errors
     /// As [`TimestampedSocket::connect`].
     pub(super) fn open(
-        name: usize,
+        (name, server): (usize, &TimeServer),
         endpoint: Endpoint,
         source: SourceId,
         settings: Settings,
         now: RawInstant,
     ) -> io::Result<Link> {
-        let Endpoint { address, session } = endpoint;
+        let Endpoint { address, protection } = endpoint;
         let socket = TimestampedSocket::connect(address)?;
         let mut association = Association::new(source, settings, now);
-        if let Some(session) = session {
-            association.secure(session);
+        let keyed = (1, now);
+        let local = socket.as_fd().try_clone_to_owned().and_then(|fd| UdpSocket::from(fd).local_addr()).ok();
+        association.protect(protection);
+        if server.interleave {
+            association.interleave();
         }
-        Ok(Link { name, address, source, association, socket, trouble: None, useless_since: None })
+        Ok(Link {
+            name,
+            address,
+            source,
+            association,
+            socket,
+            local,
+            keyed,
+            trouble: None,
+            useless_since: None,
+        })
     }
 
     /// Sends the request that is due, if one is. Gives whether one was sent.
@@ -68,7 +87,7 @@ impl Link {
                     };
                     match self.association.receive(datagram, &local) {
                         Ok(measurement) => return Some(measurement),
-                        Err(Rejected::Duplicate) => {}
+                        Err(Rejected::Duplicate | Rejected::Measured) => {}
                         Err(reason) => self.trouble = Some(reason.to_string()),
                     }
                 }

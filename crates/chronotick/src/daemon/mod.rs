@@ -22,6 +22,7 @@ pub use sandbox::confine;
 use crate::config::Config;
 use crate::door::Door;
 use crate::feed::{Feed, Measured, News};
+use crate::serve::Served;
 use crate::snapshot::EventView;
 use crate::trace::Tape;
 use chronotick_clock::{Clock, ClockPair, Writer, raw_now};
@@ -96,12 +97,14 @@ pub struct Outlets {
     pub page: Writer,
     /// Everything else.
     pub feed: Feed,
+    /// What the servers on these outlets count.
+    pub served: Served,
 }
 
 impl Outlets {
     /// Answers on `page` and on a new feed.
     pub fn new(page: Writer) -> Outlets {
-        Outlets { page, feed: Feed::default() }
+        Outlets { page, feed: Feed::default(), served: Served::default() }
     }
 
     /// The door to these outlets from within this process.
@@ -150,6 +153,8 @@ pub struct Daemon {
     /// Measurements against which corrected time and the system clock could be told apart, and how often the latter
     /// was nearer.
     compared: (u64, u64),
+    /// When a source that is not the last resort was measured last.
+    last_answer: RawInstant,
     events: VecDeque<Arc<EventView>>,
 }
 
@@ -159,6 +164,8 @@ impl Daemon {
     const SAVE_EVERY: Span = Span::from_secs(300);
     /// A silent member of a pool, or one that contradicts the majority, is replaced after this long.
     const PATIENCE: Span = Span::from_secs(120);
+    /// So long no other source answers before the last resort counts.
+    const LONELY: Span = Span::from_secs(30);
     /// Answers fetched at the shortest interval when a server is new.
     const BURST: u8 = 6;
     const EVENTS: usize = 20;
@@ -192,7 +199,7 @@ impl Daemon {
             engine.restore(&saved);
         }
         let references = reference::start_all(&config.reference_clocks, &mut engine, now, &wake);
-        let resolve = names::system(keying::Keying::new(config.ntp.nts_ca_file.clone()));
+        let resolve = names::system(keying::Keying::new(&config.ntp));
         #[cfg(feature = "models")]
         let models = models::Models::start(config, now, wake.clone());
         #[cfg(feature = "models")]
@@ -235,6 +242,7 @@ impl Daemon {
             published: 0,
             stamps: (0, 0),
             compared: (0, 0),
+            last_answer: now,
             events: VecDeque::new(),
         }
     }
@@ -305,6 +313,7 @@ impl Daemon {
             measurements.extend(link.receive(&*self.machine));
         }
         measurements.extend(self.poll_references());
+        self.choose_last_resort(&mut measurements);
         // The engine wants them in the order in which they became known.
         measurements.sort_by_key(|m| m.received);
         for measurement in &measurements {
@@ -319,6 +328,31 @@ impl Daemon {
         self.note_events();
         self.receive_peers();
         !measurements.is_empty()
+    }
+
+    /// Lets the last resort count while no other source answers, and no longer.
+    fn choose_last_resort(&mut self, measurements: &mut Vec<Measurement>) {
+        let now = self.now();
+        let last = |m: &Measurement| {
+            self.references.iter().any(|r| r.source == m.source && r.clock.is_last_resort())
+        };
+        if measurements.iter().any(|m| !last(m)) {
+            self.last_answer = now;
+        }
+        let lonely = now - self.last_answer > self.settings.max_poll.times(4).max(Daemon::LONELY);
+        if !lonely {
+            measurements.retain(|m| !last(m));
+        }
+        for reference in self.references.iter_mut().filter(|r| r.clock.is_last_resort() && r.counts != lonely)
+        {
+            match lonely {
+                true => {
+                    log::warn!("no other source answers: {} counts, the last resort", reference.clock.place())
+                }
+                false => log::info!("other sources answer again: {} does not count", reference.clock.place()),
+            }
+            reference.let_count(lonely, &mut self.engine);
+        }
     }
 
     /// Compares this node with its peers, once there is a time to compare.
@@ -386,7 +420,7 @@ impl Daemon {
         reference::listen(&mut self.references, &*self.machine, &solution);
         let mut measurements = Vec::new();
         for reference in &mut self.references {
-            if reference.next_event() <= now {
+            if reference.next_event() <= now && reference.counts {
                 self.polls += 1;
             }
             measurements.extend(reference.poll(now, wanted, &solution));
@@ -451,7 +485,7 @@ impl Daemon {
     fn fill_names(&mut self, now: RawInstant) {
         while let Some(mut found) = self.names.finished() {
             let index = found.name;
-            self.take_keys(&mut found);
+            self.take_keys(&mut found, now);
             let in_use = |a: &std::net::SocketAddr| self.links.iter().any(|link| link.address == *a);
             let wanted = self.lacking(index);
             for endpoint in self.names.fresh(found, wanted, &in_use, now) {
@@ -460,8 +494,10 @@ impl Daemon {
                 if let Some(floor) = self.memory.floor(&address) {
                     self.engine.expect_floor(source, floor, now);
                 }
-                let settings = self.settings_for(self.names.names[index].server.host());
-                match Link::open(index, endpoint, source, settings, now) {
+                let server = &self.names.names[index].server;
+                self.engine.set_role(source, server.role);
+                let settings = self.settings_for(server.host());
+                match Link::open((index, server), endpoint, source, settings, now) {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
                         self.engine.remove_source(source);
@@ -486,13 +522,14 @@ impl Daemon {
 
     /// Hands newly established keys to the links that wait for them. One that waits for keys of a server that is not at
     /// its address any more makes room for another.
-    fn take_keys(&mut self, found: &mut names::Found) {
+    fn take_keys(&mut self, found: &mut names::Found, now: RawInstant) {
         let name = found.name;
         for link in self.links.iter_mut().filter(|link| link.name == name) {
             if link.association.needs_keys()
-                && let Some(session) = found.take_session(link.address)
+                && let Some(keys) = found.take_keys(link.address)
             {
-                link.association.secure(session);
+                link.association.protect(keys);
+                link.keyed = (link.keyed.0 + 1, now);
             }
         }
         let stranded = |link: &mut Link| link.name == name && link.association.needs_keys();

@@ -4,7 +4,7 @@
 use super::keying::Keying;
 use crate::config::{Security, TimeServer};
 use chronotick_core::{RawInstant, Span};
-use chronotick_ntp::nts::Session;
+use chronotick_ntp::Protection;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -17,16 +17,16 @@ pub(super) type Resolve = dyn Fn(&TimeServer) -> Result<Vec<Endpoint>, String> +
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
-    pub(super) session: Option<Session>,
+    pub(super) protection: Protection,
 }
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Endpoint {
-        Endpoint { address, session: None }
+        Endpoint { address, protection: Protection::Nonce }
     }
 }
 
-/// The system's own resolver, and the key establishment of NTS.
+/// The system's own resolver, symmetric keys, and the key establishment of NTS.
 pub(super) fn system(keying: Keying) -> Arc<Resolve> {
     Arc::new(move |server| match server.security {
         Security::Nts { port, fallback } => keying.establish(server, port).or_else(|why| {
@@ -34,12 +34,17 @@ pub(super) fn system(keying: Keying) -> Arc<Resolve> {
                 return Err(why);
             }
             log::warn!("{server}: {why}; it is asked without NTS, as configured");
-            addresses(server.host(), server.port())
-                .map(|found| found.into_iter().map(Endpoint::from).collect())
+            endpoints(server, &Protection::Nonce)
         }),
-        Security::None => addresses(server.host(), server.port())
-            .map(|found| found.into_iter().map(Endpoint::from).collect()),
+        Security::Key(number) => endpoints(server, &Protection::Key(keying.key(number)?)),
+        Security::None => endpoints(server, &Protection::Nonce),
     })
+}
+
+/// Every address of a server, with the same proof.
+fn endpoints(server: &TimeServer, protection: &Protection) -> Result<Vec<Endpoint>, String> {
+    let found = addresses(server.host(), server.port())?.into_iter();
+    Ok(found.map(|address| Endpoint { address, protection: protection.clone() }).collect())
 }
 
 /// The addresses of a name, by the system's resolver.
@@ -53,6 +58,8 @@ pub(super) struct Name {
     pub(super) server: TimeServer,
     /// Why the newest look-up brought nothing new.
     pub(super) failure: Option<String>,
+    /// Look-ups since one brought something.
+    pub(super) attempts: u32,
     /// Addresses that did not answer, or not with the time.
     useless: BTreeSet<SocketAddr>,
     /// Addresses that refuse service: they are not asked again (RFC 5905 §7.4).
@@ -80,9 +87,10 @@ pub(super) struct Found {
 
 impl Found {
     /// Takes the keys that were established for an address.
-    pub(super) fn take_session(&mut self, address: SocketAddr) -> Option<Session> {
+    pub(super) fn take_keys(&mut self, address: SocketAddr) -> Option<Protection> {
         let endpoint = self.endpoints.as_mut().ok()?.iter_mut().find(|e| e.address == address)?;
-        endpoint.session.take()
+        let has_keys = matches!(endpoint.protection, Protection::Nts(_));
+        has_keys.then(|| std::mem::take(&mut endpoint.protection))
     }
 
     /// Whether it brought anything.
@@ -110,6 +118,7 @@ impl Names {
         let name = |server: &TimeServer| Name {
             server: server.clone(),
             failure: None,
+            attempts: 0,
             useless: BTreeSet::new(),
             denied: BTreeSet::new(),
             pending: false,
@@ -126,6 +135,7 @@ impl Names {
             return;
         }
         name.pending = true;
+        name.attempts += 1;
         let server = name.server.clone();
         let (resolve, wake, done) = (self.resolve.clone(), self.wake.clone(), self.found.0.clone());
         let task = move || {
@@ -161,6 +171,9 @@ impl Names {
             Ok(endpoints) => (endpoints, None),
             Err(e) => (Vec::new(), Some(e)),
         };
+        if failure.is_none() {
+            name.attempts = 0;
+        }
         name.failure = failure;
         let some_in_use = endpoints.iter().any(|e| in_use(&e.address));
         let given_up = |a: &SocketAddr| name.useless.contains(a) || name.denied.contains(a);

@@ -68,7 +68,8 @@ impl Peers {
                 }
                 let source = SourceId(self.next);
                 self.next += 1;
-                match Link::open(index, endpoint, source, settings(), now) {
+                let peer = &self.names.names[index].server;
+                match Link::open((index, peer), endpoint, source, settings(), now) {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
                         self.names.set_aside(index, address);

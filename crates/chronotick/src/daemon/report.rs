@@ -6,7 +6,8 @@ use super::reference::Reference;
 use super::statistics::Statistics;
 use crate::feed::News;
 use crate::snapshot::{
-    BoundView, ClockView, EdgeView, HorizonView, ModelView, NtpView, PathView, Snapshot, SourceView, Traffic,
+    BoundView, ClockView, EdgeView, HorizonView, ModelView, NtpView, PathView, ProofView, Snapshot,
+    SourceView, Traffic,
 };
 use crate::trace::Line;
 use chronotick_clock::ClockPair;
@@ -14,6 +15,7 @@ use chronotick_core::{
     Disruption, Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Role, Solution,
     SourceStatus, Stamps, Timestamp, Verdict,
 };
+use chronotick_ntp::{NtpTimestamp, Protection, nts};
 use std::sync::Arc;
 
 /// An event in one line.
@@ -116,6 +118,7 @@ impl Daemon {
             },
             sources,
             peers: self.peers.views(raw, solution.bound_growth),
+            server: self.outlets.served.view(),
             models,
             unresolved: self
                 .names
@@ -239,16 +242,53 @@ impl Daemon {
             sent: association.counters().sent,
             answers: association.counters().accepted,
             trouble: link.trouble.clone(),
+            proof: self.proof(link, raw),
             ntp: association.server().map(|packet| NtpView {
                 version: packet.version,
                 poll: packet.poll,
                 precision: packet.precision,
+                local: link.local.map_or(String::new(), |local| local.ip().to_string()),
+                reference_id: u32::from_be_bytes(packet.reference_id.0),
+                reference_ns: (packet.reference != NtpTimestamp::ZERO)
+                    .then(|| packet.reference.near(utc).as_nanos()),
+                held_ns: association.held().as_nanos(),
+                interleaved: association.is_interleaved(),
+                rejected: association.rejected().map(Into::into),
+                received: association.counters().received(),
             }),
             ..self.measured("server", status, raw, utc)
         }
     }
 
+    /// How a server's replies are told from forgeries.
+    fn proof(&self, link: &Link, raw: RawInstant) -> Option<ProofView> {
+        match link.association.protection() {
+            Protection::Nonce => None,
+            Protection::Key(key) => Some(ProofView {
+                mode: "SK".into(),
+                key: key.number(),
+                algorithm: key.algorithm().number(),
+                bits: key.bits(),
+                ..ProofView::default()
+            }),
+            Protection::Nts(session) => Some(ProofView {
+                mode: "NTS".into(),
+                key: link.keyed.0,
+                algorithm: nts::ke::AES_SIV_CMAC_256 as u8,
+                bits: 8 * nts::SecretKey::LEN,
+                age_seconds: Some((raw - link.keyed.1).as_secs_f64()),
+                attempts: self.names.names[link.name].attempts,
+                naks: session.is_refused().into(),
+                cookies: session.cookies(),
+                cookie_bytes: session.cookie_len(),
+            }),
+        }
+    }
+
     fn reference(&self, r: &Reference, status: &SourceStatus, raw: RawInstant, utc: Timestamp) -> SourceView {
+        let measured = self.measured("refclock", status, raw, utc);
+        let mut options = measured.options.clone();
+        options.extend(r.clock.is_last_resort().then(|| "last_resort".to_owned()));
         SourceView {
             server: r.clock.place(),
             address: r.clock.name(),
@@ -258,7 +298,8 @@ impl Daemon {
             sent: r.polls,
             answers: r.answers,
             trouble: r.trouble.clone(),
-            ..self.measured("refclock", status, raw, utc)
+            options,
+            ..measured
         }
     }
 

@@ -1,7 +1,7 @@
 //! The numbers of the clock and of the daemon.
 
 use super::family::Family;
-use super::{models, sources};
+use super::{models, server, sources};
 use crate::door::Door;
 use crate::snapshot::{Snapshot, Traffic};
 use chronotick_clock::{Reading, Span, State, raw_now};
@@ -30,6 +30,7 @@ pub(super) fn of(door: &Door) -> Vec<Family> {
         families.extend(frequency(&snapshot));
         families.extend(traffic(&snapshot.traffic));
         families.extend(sources::of(&snapshot.sources));
+        families.extend(snapshot.server.iter().flat_map(server::of));
         families.extend(models::of(&snapshot.models));
     }
     families

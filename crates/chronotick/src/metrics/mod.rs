@@ -12,6 +12,7 @@ mod family;
 mod health;
 mod models;
 pub mod otlp;
+mod server;
 mod sources;
 mod subject;
 mod text;

@@ -7,9 +7,11 @@ mod nts;
 
 use crate::config::Config;
 use crate::daemon::Outlets;
-use chronotick_ntp::Access;
+use crate::snapshot::ServerView;
+use chronotick_ntp::{Access, KeyRing};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why nothing can be served, with the mend.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum CannotServe {
     /// The certificate or its key cannot be used.
     #[error("serve.nts: {0}; a PEM file each is needed, with the whole chain in the first")]
     Identity(String),
+    /// The file of symmetric keys cannot be used.
+    #[error("serve.ntp: {0}")]
+    Keys(String),
     /// There is no thread for it.
     #[error("NTP cannot be served: {0}")]
     Thread(io::Error),
@@ -54,6 +59,21 @@ fn mend(error: &io::Error) -> &'static str {
     }
 }
 
+/// What is counted of those who ask, for the daemon's status; nothing where nobody is served.
+#[derive(Clone, Debug, Default)]
+pub struct Served(Arc<Mutex<Option<ServerView>>>);
+
+impl Served {
+    /// The newest counts.
+    pub fn view(&self) -> Option<ServerView> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut ServerView)) {
+        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default());
+    }
+}
+
 /// Starts whatever the configuration says is to be served from these outlets.
 ///
 /// # Errors
@@ -66,11 +86,12 @@ pub fn start(config: &Config, outlets: &Outlets) -> Result<(), CannotServe> {
                 let access = Access::new(ntp.allow.clone(), ntp.deny.clone());
                 let port = ntp.listen.first().map(|listen| listen.0.port());
                 let unusual = port.filter(|port| *port != crate::config::ServerAddress::NTP_PORT);
-                Some(nts::start(&config.serve.nts, access, unusual)?)
+                Some(nts::start(&config.serve.nts, access, unusual, outlets.served.clone())?)
             }
             false => None,
         };
-        ntp::start(&config.serve.ntp, outlets, jar)?;
+        let keys = config.ntp.keys_file.as_deref().map_or_else(|| Ok(KeyRing::default()), crate::keys::read);
+        ntp::start(&config.serve.ntp, outlets, jar, keys.map_err(CannotServe::Keys)?)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The server's side of the key establishment (RFC 8915 §4): TLS 1.3, one request, one answer, cookies in it. A thread
 //! accepts, and each connection has a thread of its own for a few seconds.
 
-use super::CannotServe;
+use super::{CannotServe, Served};
 use crate::config::{Listen, ServeNts};
 use chronotick_clock::Span;
 use chronotick_ntp::nts::{self, CookieJar, EXPORTER_LABEL, Keys, SecretKey, ke};
@@ -27,7 +27,12 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 64;
 
 /// Opens the sockets and starts the thread. `port` is where NTP is served, if not at the usual port.
-pub(super) fn start(settings: &ServeNts, access: Access, port: Option<u16>) -> Result<Jar, CannotServe> {
+pub(super) fn start(
+    settings: &ServeNts,
+    access: Access,
+    port: Option<u16>,
+    served: Served,
+) -> Result<Jar, CannotServe> {
     let bind = |&Listen(address)| {
         let listen = |error| CannotServe::KeyListen { address, error };
         let listener = TcpListener::bind(address).map_err(listen)?;
@@ -39,7 +44,7 @@ pub(super) fn start(settings: &ServeNts, access: Access, port: Option<u16>) -> R
     let (certificate, key) = settings.identity().ok_or(CannotServe::NoIdentity)?;
     let identity = Identity::load(certificate, key).map_err(CannotServe::Identity)?;
     let jar: Jar = Arc::new(RwLock::new(CookieJar::new(random_u64)));
-    let desk = Desk { access, jar: jar.clone(), port, busy: Arc::default() };
+    let desk = Desk { access, jar: jar.clone(), port, busy: Arc::default(), served };
     let rotation = settings.key_rotation;
     let run = move || match serve(&listeners, desk, identity, rotation) {
         Ok(()) => {}
@@ -56,6 +61,7 @@ struct Desk {
     jar: Jar,
     port: Option<u16>,
     busy: Arc<AtomicUsize>,
+    served: Served,
 }
 
 fn serve(listeners: &[TcpListener], desk: Desk, mut identity: Identity, rotation: Span) -> io::Result<()> {
@@ -72,8 +78,10 @@ fn serve(listeners: &[TcpListener], desk: Desk, mut identity: Identity, rotation
             while let Ok((connection, client)) = listeners[listener].accept() {
                 let crowded = desk.busy.load(Ordering::Relaxed) >= CONNECTIONS;
                 if crowded || desk.access.of(client.ip()) != Permission::Allowed {
+                    desk.served.count(|view| view.keys_refused += 1);
                     continue;
                 }
+                desk.served.count(|view| view.keys_asked += 1);
                 identity.reload();
                 hand_over(connection, desk.clone(), identity.tls.clone());
             }

@@ -86,7 +86,7 @@ harm      measurements to which the system clock was nearer
 interval  where true time can be according to that source alone
 reach     the last eight polls, octal: 377 is all answered
 marks     ^ server  # reference clock  = peer;  * confines the bound most
-          + trusted  x falseticker  - no majority  ? unmeasured
+          + trusted  x falseticker, or no majority  ? unmeasured
 skill     share of the filter bank's mean square error that a model's
           forecasts lacked; negative if they were worse
 The history begins when this view is opened.";
@@ -551,6 +551,7 @@ pub(super) mod tests {
         };
         Snapshot {
             peers: Vec::new(),
+            server: None,
             version: "1.2.3".into(),
             pid: 42,
             simulation: false,

@@ -108,6 +108,7 @@ pub(crate) fn model() -> ModelView {
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         peers: Vec::new(),
+        server: None,
         version: "9.8.7".into(),
         pid: 1,
         simulation: false,

@@ -47,7 +47,7 @@ fn a_server_that_forgets_its_keys_is_asked_for_new_ones() {
     let certificates = Certificates::new();
     let Some((mut server, port)) = chronyd_with_nts(&certificates) else { return };
     let daemon = client(
-        &format!("{{address: \"{}\", nts: true, ntsport: {port}}}", server.address()),
+        &format!("{{address: \"{}\", nts: true, ntsport: {port}, xleave: true}}", server.address()),
         Some(&certificates),
     );
     daemon.wait_for_state("synced");
@@ -91,7 +91,7 @@ fn a_chronyd_takes_authenticated_time_from_the_daemon() {
     ));
     daemon.wait_for_state("synced");
     let client = Chronyd::start(&format!(
-        "server localhost port {} nts ntsport {} iburst minpoll 0 maxpoll 0\nntstrustedcerts {}\nbindacqaddress 127.0.0.3",
+        "server localhost port {} nts ntsport {} xleave iburst minpoll 0 maxpoll 0\nntstrustedcerts {}\nbindacqaddress 127.0.0.3",
         address.port(),
         keys.port(),
         certificates.authority().display()

@@ -1,6 +1,7 @@
 //! The views for people, as text made of a snapshot: status and explain here; those that follow chrony's, with its columns,
-//! units and signs, in [`sources`] and [`tracking`], which convert them and nowhere else.
+//! units and signs, in [`sources`], [`tracking`] and [`authentication`], which convert them and nowhere else.
 
+pub(super) mod authentication;
 pub(super) mod sources;
 pub(super) mod tracking;
 mod units;

@@ -15,6 +15,8 @@ pub(crate) struct Manner {
     pub(crate) verbose: bool,
     /// Addresses instead of names.
     pub(crate) numeric: bool,
+    /// With the names that have no address yet.
+    pub(crate) all: bool,
     /// Fields separated by commas.
     pub(crate) csv: bool,
 }
@@ -50,6 +52,9 @@ pub(super) fn standing_of(source: &SourceView, all: &[SourceView]) -> Standing {
         "trusted" => standing('+', '+', "it agrees with the majority"),
         "falseticker" => standing('x', 'x', "a majority agrees on a time that it excludes"),
         "no majority" => standing('x', 'x', "no majority of the sources agrees, so any of them may be wrong"),
+        _ if has(source, "last_resort") => {
+            standing('?', 'N', "it is the last resort: it counts only while no other source answers")
+        }
         _ => standing('?', 'M', "it has not been measured yet"),
     }
 }
@@ -93,7 +98,12 @@ fn log2(seconds: f64) -> i64 {
 pub(crate) fn sources(snapshot: &Snapshot, manner: Manner) -> String {
     let all = &snapshot.sources;
     if manner.csv {
-        return all.iter().map(|source| source_fields(source, all, manner)).collect();
+        let unresolved = snapshot.unresolved.iter().filter(|_| manner.all).map(|name| {
+            let source = SourceView { mode: "server".into(), ..SourceView::default() };
+            let server = name.split(": ").next().unwrap_or_default().to_owned();
+            source_fields(&SourceView { server, poll_seconds: 64.0, ..source }, &[], Manner::default())
+        });
+        return all.iter().map(|source| source_fields(source, all, manner)).chain(unresolved).collect();
     }
     let mut out = String::from(if manner.verbose { LEGEND } else { "" });
     out.push_str("MS Name/IP address         Stratum Poll Reach LastRx Last sample               \n");
@@ -167,6 +177,13 @@ fn why(source: &SourceView, all: &[SourceView]) -> Vec<String> {
     }
     if source.contradictions > 0 {
         lines.push(format!("contradicted itself {} times", source.contradictions));
+    }
+    lines.extend(source.proof.iter().map(|proof| match proof.mode.as_str() {
+        "NTS" => format!("its answers are proven by NTS; {} cookies are left", proof.cookies),
+        _ => format!("its answers are proven by key {}", proof.key),
+    }));
+    if !source.options.is_empty() {
+        lines.push(format!("configured with {}", source.options.join(", ")));
     }
     lines.extend(source.trouble.iter().map(|trouble| format!("last trouble: {trouble}")));
     lines
@@ -250,34 +267,29 @@ pub(crate) fn selection(snapshot: &Snapshot, manner: Manner) -> String {
         let letters = [("noselect", 'N'), ("prefer", 'P'), ("trust", 'T'), ("require", 'R')];
         let said = |(option, letter)| if source.options.iter().any(|o| o == option) { letter } else { '-' };
         let options: String = letters.into_iter().map(said).chain(['-']).collect();
+        let proven = if source.proof.is_some() { 'Y' } else { 'N' };
         let score = source.path.as_ref().map_or(0.0, |path| path.weight);
-        let leap = match source.leap.as_deref() {
-            Some("none") => 'N',
-            Some("insert") => '+',
-            Some("delete") => '-',
-            _ => '?',
+        let (leap, leap_word) = match source.leap.as_deref() {
+            Some("none") => ('N', "Normal"),
+            Some("insert") => ('+', "Insert second"),
+            Some("delete") => ('-', "Delete second"),
+            _ => ('?', "Not synchronised"),
         };
         let (low, high) = source.bound.as_ref().map_or((0, 0), |b| (b.earliest_ns, b.latest_ns));
         let name = name(source, all, manner.numeric);
         let last = age(source.last_answer_seconds);
         if manner.csv {
-            out.push_str(&csv(&[
-                standing.letter.into(),
-                name.into(),
-                "N".into(),
-                options.clone(),
-                options,
-                last,
-                format!("{score:.2}"),
-                secs(low),
-                secs(high),
-                leap.into(),
-            ]));
+            let last = source.last_answer_seconds.map_or(u32::MAX.to_string(), |s| format!("{s:.0}"));
+            let first = [standing.letter.into(), name.to_owned(), proven.into()];
+            let options = options.chars().chain(options.chars()).map(String::from);
+            let rest = [last, format!("{score:.1}"), secs(low), secs(high), leap_word.into()];
+            let fields: Vec<String> = first.into_iter().chain(options).chain(rest).collect();
+            out.push_str(&csv(&fields));
             continue;
         }
         let _ = writeln!(
             out,
-            "{} {:<25} N {options} {options} {last:>4} {score:>5.1} {:>7} {:>7}  {leap}",
+            "{} {:<25} {proven} {options} {options} {last:>4} {score:>5.1} {:>7} {:>7}  {leap}",
             standing.letter,
             fitted(name, 25),
             signed(low),
@@ -441,7 +453,7 @@ mod tests {
         let fields = |text: String| text.trim_end().split(',').count();
         assert_eq!(fields(sources(&all, csv)), 10);
         assert_eq!(fields(statistics(&all, csv)), 8);
-        assert_eq!(fields(selection(&all, csv)), 10);
+        assert_eq!(fields(selection(&all, csv)), 18);
         assert_eq!(fields(activity(&all, csv)), 5);
     }
 }

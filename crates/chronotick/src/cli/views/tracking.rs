@@ -148,40 +148,121 @@ pub(crate) fn ntpdata(snapshot: &Snapshot, manner: Manner) -> String {
             Ok(address) => (address.ip().to_string(), address.port().to_string()),
             Err(_) => (source.address.clone(), String::new()),
         };
-        let leap = source.leap.as_deref().unwrap_or("none");
-        let stamps = source.stamps.as_deref().unwrap_or("none");
+        let id = |address: &str| {
+            let id = address.parse().map_or(ReferenceId::default(), ReferenceId::of);
+            id.0.iter().map(|byte| format!("{byte:02X}")).collect::<String>()
+        };
+        let leap = match source.leap.as_deref() {
+            Some("insert") => "Insert second",
+            Some("delete") => "Delete second",
+            Some(_) => "Normal",
+            None => "Not synchronised",
+        };
+        let stamps = match source.stamps.as_deref() {
+            Some("kernel") => "Kernel",
+            Some(_) => "Daemon",
+            None => "Invalid",
+        };
         let root = (source.root_delay_ns.unwrap_or(0), source.root_dispersion_ns.unwrap_or(0));
         let (delay, offset) = (source.delay_ns.unwrap_or(0), source.offset_ns.unwrap_or(0));
-        let fields: Vec<(&str, String)> = vec![
-            ("Remote address", address),
-            ("Remote port", port),
-            ("Leap status", leap.into()),
-            ("Version", ntp.version.to_string()),
-            ("Mode", "Server".into()),
-            ("Stratum", source.stratum.unwrap_or(0).to_string()),
-            ("Poll interval", format!("{} ({:.0} seconds)", ntp.poll, f64::from(ntp.poll).exp2())),
-            ("Precision", format!("{} ({:.9} seconds)", ntp.precision, f64::from(ntp.precision).exp2())),
-            ("Root delay", format!("{} seconds", secs(root.0))),
-            ("Root dispersion", format!("{} seconds", secs(root.1))),
-            ("Reference ID", source.reference.clone()),
-            ("Offset", format!("{:+.9} seconds", offset as f64 * 1e-9)),
-            ("Peer delay", format!("{} seconds", secs(delay))),
-            ("TX timestamping", stamps.into()),
-            ("RX timestamping", stamps.into()),
-            ("Total TX", source.sent.to_string()),
-            ("Total valid RX", source.answers.to_string()),
-            ("Last trouble", source.trouble.clone().unwrap_or_else(|| "none".into())),
+        let stratum = source.stratum.unwrap_or(0);
+        let named = ReferenceId(ntp.reference_id.to_be_bytes());
+        let named = if stratum == 1 && named.is_text() { named.to_string() } else { String::new() };
+        let tests = tests(ntp.rejected.as_deref());
+        let said = |yes: bool| if yes { "Yes" } else { "No" }.to_owned();
+        let (power, exact) = (|n: i8| f64::from(n).exp2(), |ns: i64| format!("{} seconds", secs(ns)));
+        // Each line's name, its text, and its fields as chronyc -c has them.
+        let lines: Vec<(&str, String, Vec<String>)> = vec![
+            with_id("Remote address", &address, id(&address)),
+            same("Remote port", port),
+            with_id("Local address", &ntp.local, id(&ntp.local)),
+            same("Leap status", leap.into()),
+            same("Version", ntp.version.to_string()),
+            same("Mode", "Server".into()),
+            same("Stratum", stratum.to_string()),
+            (
+                "Poll interval",
+                format!("{} ({:.0} seconds)", ntp.poll, power(ntp.poll)),
+                vec![ntp.poll.to_string(), format!("{:.0}", power(ntp.poll))],
+            ),
+            (
+                "Precision",
+                format!("{} ({:.9} seconds)", ntp.precision, power(ntp.precision)),
+                vec![ntp.precision.to_string(), format!("{:.9}", power(ntp.precision))],
+            ),
+            ("Root delay", exact(root.0), vec![secs(root.0)]),
+            ("Root dispersion", exact(root.1), vec![secs(root.1)]),
+            (
+                "Reference ID",
+                format!("{:08X} ({named})", ntp.reference_id),
+                vec![format!("{:08X}", ntp.reference_id), named],
+            ),
+            (
+                "Reference time",
+                ntp.reference_ns.map_or("unknown".into(), calendar),
+                vec![secs(ntp.reference_ns.unwrap_or(0))],
+            ),
+            ("Offset", format!("{:+.9} seconds", offset as f64 * 1e-9), vec![secs(offset)]),
+            ("Peer delay", exact(delay), vec![secs(delay)]),
+            ("Response time", exact(ntp.held_ns), vec![secs(ntp.held_ns)]),
+            ("NTP tests", tests.join(" "), tests.to_vec()),
+            same("Interleaved", said(ntp.interleaved)),
+            same("Authenticated", said(source.proof.is_some())),
+            same("TX timestamping", stamps.into()),
+            same("RX timestamping", stamps.into()),
+            same("Total TX", source.sent.to_string()),
+            same("Total RX", ntp.received.to_string()),
+            same("Total valid RX", source.answers.to_string()),
+            same("Total good RX", source.answers.to_string()),
         ];
         if manner.csv {
-            out.push_str(&csv(&fields.into_iter().map(|(_, text)| text).collect::<Vec<_>>()));
+            let fields = lines.into_iter().flat_map(|(name, _, mut fields)| {
+                // chrony knows these of each sample and we do not: the dispersion is in that of the root, no jitter's
+                // asymmetry is estimated.
+                if name == "Peer delay" {
+                    fields.push(secs(0));
+                } else if name == "Response time" {
+                    fields.push("0.00".into());
+                }
+                fields
+            });
+            out.push_str(&csv(&fields.collect::<Vec<_>>()));
         } else {
-            for (name, text) in fields {
+            for (name, text, _) in lines {
                 let _ = writeln!(out, "{name:<16}: {text}");
             }
-            out.push('\n');
+            let trouble = source.trouble.as_deref().unwrap_or("none");
+            let _ = writeln!(out, "{:<16}: {trouble}\n", "Last trouble");
         }
     }
     out
+}
+
+/// A line that is one field.
+fn same(name: &'static str, text: String) -> (&'static str, String, Vec<String>) {
+    (name, text.clone(), vec![text])
+}
+
+/// An address with what it is called as a reference.
+fn with_id(name: &'static str, address: &str, id: String) -> (&'static str, String, Vec<String>) {
+    (name, format!("{address} ({id})"), vec![address.to_owned(), id])
+}
+
+/// The tests of chrony that the newest reply has passed, as ones: of the packet (1, 2, 3), of the server (5, 6, 7), and of the
+/// sample (A to D).
+fn tests(rejected: Option<&str>) -> [String; 3] {
+    let failed = match rejected {
+        Some("duplicate") => (0, 0),
+        Some("not_asked" | "late") => (0, 1),
+        Some("zero_timestamp") => (0, 2),
+        Some("not_authentic" | "nak") => (1, 0),
+        Some("unsynchronised" | "stratum" | "kiss") => (1, 1),
+        Some("root_distance") => (1, 2),
+        Some("backwards" | "negative_delay") => (2, 0),
+        _ => (3, 0),
+    };
+    let bits = |group, count| (0..count).map(|i| if (group, i) == failed { '0' } else { '1' }).collect();
+    [bits(0, 3), bits(1, 3), bits(2, 4)]
 }
 
 /// One look of `waitsync`: chrony's line, and whether the clock is good enough; a limit of zero is none.
@@ -199,7 +280,7 @@ pub(crate) fn wait(snapshot: &Snapshot, attempt: u32, correction: f64, skew: f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{BoundView, EdgeView};
+    use crate::snapshot::{BoundView, EdgeView, NtpView};
 
     /// From what two machines showed: a receiver's, and its client. Both look perfect by their offsets.
     #[test]
@@ -267,6 +348,54 @@ mod tests {
         assert!(fields.contains(",-0.000002105,0.000003065,"), "{fields}");
         let unknown = tracking(&Snapshot::default(), Manner { csv: true, ..Manner::default() });
         assert_eq!(unknown.split(',').count(), 14, "{unknown}");
+    }
+
+    /// The number of fields, and where they stand, are those of `chronyc -c ntpdata` 4.3.
+    #[test]
+    fn a_servers_newest_answer_has_chronys_fields() {
+        let ntp = NtpView {
+            version: 4,
+            poll: 10,
+            precision: -24,
+            local: "203.0.113.74".into(),
+            reference_id: u32::from_be_bytes(*b"GPS\0"),
+            reference_ns: Some(1_480_087_332_000_000_000),
+            held_ns: 53_050,
+            interleaved: true,
+            received: 25,
+            ..NtpView::default()
+        };
+        let source = SourceView {
+            address: "203.0.113.15:123".into(),
+            stratum: Some(1),
+            ntp: Some(ntp),
+            leap: Some("none".into()),
+            stamps: Some("kernel".into()),
+            sent: 24,
+            answers: 24,
+            ..SourceView::default()
+        };
+        let snapshot = Snapshot { sources: vec![source], ..Snapshot::default() };
+        let shown = ntpdata(&snapshot, Manner::default());
+        for line in [
+            "Remote address  : 203.0.113.15 (CB00710F)",
+            "Local address   : 203.0.113.74 (CB00714A)",
+            "Reference ID    : 47505300 (GPS)",
+            "Reference time  : Fri Nov 25 15:22:12 2016",
+            "Response time   : 0.000053050 seconds",
+            "NTP tests       : 111 111 1111",
+            "Interleaved     : Yes",
+            "Authenticated   : No",
+            "Total RX        : 25",
+        ] {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
+        let fields = ntpdata(&snapshot, Manner { csv: true, ..Manner::default() });
+        let fields: Vec<&str> = fields.trim_end().split(',').collect();
+        assert_eq!(fields.len(), 34, "{fields:?}");
+        assert_eq!(fields[15..17], ["47505300", "GPS"]);
+        assert_eq!(fields[21..28], ["0.000053050", "0.00", "111", "111", "1111", "Yes", "No"]);
+        assert_eq!(tests(Some("root_distance")), ["111", "110", "1111"]);
     }
 
     #[test]

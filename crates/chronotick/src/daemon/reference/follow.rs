@@ -1,6 +1,7 @@
 //! The thread beside each reference clock: it opens the clock, waits for its samples, and opens it anew when it is lost.
 //! The measuring thread takes from a channel what is there, and is woken when something is.
 
+use super::chronyd::Chronyd;
 use crate::config::{Kind, ReferenceClock};
 use chronotick_core::Span;
 use chronotick_os::refclock::gpsd::{Gpsd, Report};
@@ -151,6 +152,7 @@ pub(super) fn driver(clock: &ReferenceClock) -> Open {
                 Box::new(Gpsd::connect(address, report, device.as_deref())?)
             }
             Kind::Nmea(path, baud) => Box::new(Nmea::open(path, *baud)?),
+            Kind::Chronyd(socket) => Box::new(Chronyd::new(socket.as_deref())),
             Kind::Pps(..) | Kind::Phc(_) | Kind::Vmclock(_) => return of_the_kernel(&clock),
         })
     })

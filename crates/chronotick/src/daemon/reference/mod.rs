@@ -1,6 +1,7 @@
 //! Reference clocks as sources of the daemon, beside its links to servers: what their threads hand over is put into a
 //! known second, filtered, and becomes a `Measurement` once in a poll.
 
+mod chronyd;
 mod filter;
 mod follow;
 
@@ -29,6 +30,8 @@ pub(super) struct Reference {
     pub(super) polls: u64,
     pub(super) answers: u64,
     pub(super) trouble: Option<String>,
+    /// Whether its measurements count: those of the last resort do while no other source answers.
+    pub(super) counts: bool,
 }
 
 /// A pulse is told from the next within this, and the rest is margin (chrony's limit).
@@ -59,7 +62,19 @@ impl Reference {
             polls: 0,
             answers: 0,
             trouble,
+            counts: !clock.is_last_resort(),
         }
+    }
+
+    /// Whether what it says counts from now on. What it said before is forgotten where it does not: it would have a vote beside
+    /// those of whom it stood in for.
+    pub(super) fn let_count(&mut self, counts: bool, engine: &mut Recorded) {
+        if self.counts && !counts {
+            engine.remove_source(self.source);
+            self.source = engine.add_source(self.clock.name());
+            engine.set_role(self.source, self.clock.role);
+        }
+        self.counts = counts;
     }
 
     /// When it wants to be looked at next.
