@@ -114,6 +114,7 @@ impl Daemon {
                 }
                 .into(),
             },
+            predictions: self.engine.predictions().into(),
             sources,
             peers: self.peers.views(raw, solution.bound_growth),
             models,

@@ -4,7 +4,9 @@ use chronotick::config::Mcp;
 use chronotick::door::Door;
 use chronotick::feed::{Feed, News};
 use chronotick::mcp::{ServeError, Server};
-use chronotick::snapshot::{EventView, HorizonView, ModelView, Snapshot, SourceView, Traffic};
+use chronotick::snapshot::{
+    EventView, HorizonView, ModelView, PredictionsView, Snapshot, SourceView, Traffic,
+};
 use chronotick_clock::{
     Assumption, Clock, ClockPair, Leap, Levels, Narrow, Rate, Reason, Solution, Span, State, Variance,
     Writer, raw_now,
@@ -120,6 +122,7 @@ pub(crate) fn snapshot() -> Snapshot {
         reason: String::new(),
         clock: None,
         traffic: Traffic { polls: 200, answers: 198, trusted: 190, published: 1523, ..Traffic::default() },
+        predictions: PredictionsView { counted: 180, covered_95: 172, ..PredictionsView::default() },
         source: "bank".into(),
         models: vec![model()],
         sources: vec![source("trusted", None), source("falseticker", None)],
