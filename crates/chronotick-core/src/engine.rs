@@ -204,7 +204,7 @@ impl Engine {
         if self.sources[&m.source].verdict == Verdict::Trusted && self.teaches(m.source) {
             if let Some((utc, variance)) = self.estimator.estimator.without_path(m) {
                 self.fusion.judge(m.at, utc, variance * 1e18, m.received);
-                self.compare(m, utc, variance * 1e18);
+                self.compare(m, utc);
             }
             if !self.rate_known {
                 self.learning.get_or_insert(m.received);
@@ -226,15 +226,15 @@ impl Engine {
         self.advance(m.received);
     }
 
-    /// Counts whether a measurement is where it was foretold; `utc` is what it says once its path's offset is taken off, with
-    /// that variance (ns²).
-    fn compare(&mut self, m: &Measurement, utc: Timestamp, variance: f64) {
+    /// Counts whether a measurement is where it was foretold; `utc` is what it says once its path's offset is taken off.
+    fn compare(&mut self, m: &Measurement, utc: Timestamp) {
         let Some(estimate) = self.estimator.estimate(m.received) else { return };
+        let Some((noise, _)) = self.estimator.estimator.variances(m) else { return };
         let fused = self.correction(m.received);
         let back = m.received - m.at;
         let foretold = estimate.utc - back - estimate.rate.over(back);
         let error = (utc - foretold).as_nanos() as f64 - fused.offset;
-        let variance = estimate.variance.0[0] * fused.remains + variance;
+        let variance = estimate.variance.0[0] * fused.remains + noise * 1e18;
         self.predictions.count(error / variance.sqrt(), estimate.levels);
     }
 

@@ -62,7 +62,7 @@ fn later_measurements_are_inside_the_interval_about_as_often_as_claimed() {
         let shares = found.covered.map(|covered| covered as f64 / found.counted as f64);
         println!("{name}: {shares:.3?} of {}", found.counted);
         assert!(found.counted > 100, "{name}: {found:?}");
-        assert!(shares[0] > 0.4 && shares[2] > 0.88 && shares[3] > 0.95, "{name}: {shares:?}");
+        assert!(shares[0] > 0.3 && shares[2] > 0.88 && shares[3] > 0.95, "{name}: {shares:?}");
     }
 }
 

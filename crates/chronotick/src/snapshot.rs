@@ -408,6 +408,12 @@ impl Snapshot {
         now - RawInstant::from_nanos(self.raw_ns)
     }
 
+    /// Corrected time of writing; the epoch if that cannot be read.
+    pub fn written_at(&self) -> Timestamp {
+        let parsed = self.written.parse::<jiff::Timestamp>().map(|t| t.as_nanosecond());
+        Timestamp::from_nanos(parsed.ok().and_then(|ns| i64::try_from(ns).ok()).unwrap_or_default())
+    }
+
     /// Share of the requests that were answered well, 0–1; 0 before the first.
     pub fn success_rate(&self) -> f64 {
         if self.traffic.polls == 0 { 0.0 } else { self.traffic.answers as f64 / self.traffic.polls as f64 }
