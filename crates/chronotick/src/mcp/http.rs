@@ -50,7 +50,13 @@ struct Doors {
 /// Through the door of sessions goes who has one, and who begins one.
 async fn enter(State(doors): State<Doors>, request: Request) -> Response {
     if request.headers().contains_key("mcp-session-id") {
-        return doors.lasting.handle(request).await.map(Body::new);
+        let ends = request.method() == Method::DELETE;
+        let answer = doors.lasting.handle(request).await;
+        // Clients take "accepted" for a failure to end a session.
+        return match ends && answer.status() == StatusCode::ACCEPTED {
+            true => StatusCode::NO_CONTENT.into_response(),
+            false => answer.map(Body::new),
+        };
     }
     if request.method() != Method::POST {
         return doors.once.handle(request).await.map(Body::new);
