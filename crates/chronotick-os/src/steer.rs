@@ -107,7 +107,7 @@ mod linux {
             let mut timex = blank();
             adjust(&mut timex)?;
             let mut account = account(&timex);
-            account.pending = account.pending + adjtime_left()?;
+            account.pending += adjtime_left()?;
             Ok(account)
         }
 

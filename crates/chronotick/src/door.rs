@@ -7,7 +7,7 @@ use crate::snapshot::Snapshot;
 use chronotick_clock::Timestamp;
 use chronotick_clock::{Clock, OpenError, Reason, State, page_path};
 use chronotick_core::Basis;
-use chronotick_record::{History, NotKnown, PastOffset};
+use chronotick_record::{HistoryReader, NotKnown, PastOffset};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Door {
     /// Corrected time.
     pub clock: Clock,
     within: Option<Feed>,
-    state_dir: Option<PathBuf>,
+    history: Option<HistoryReader>,
 }
 
 impl Door {
@@ -28,32 +28,30 @@ impl Door {
     /// If there is no page: the error lists where it was looked for and says how to start a daemon.
     pub fn open(dir: Option<&Path>) -> Result<Door, OpenError> {
         let clock = dir.map_or_else(Clock::open, |dir| Clock::open_at(&page_path(dir)))?;
-        Ok(Door { clock, within: None, state_dir: None })
+        Ok(Door { clock, within: None, history: None })
     }
 
     /// An engine in this process.
     pub fn within(clock: Clock, feed: Feed) -> Door {
-        Door { clock, within: Some(feed), state_dir: None }
+        Door { clock, within: Some(feed), history: None }
     }
 
     /// The same with the history that the daemon keeps in its state directory.
     pub fn remembering(self, state_dir: PathBuf) -> Door {
-        Door { state_dir: Some(state_dir), ..self }
+        Door { history: Some(HistoryReader::new(state_dir)), ..self }
     }
 
     /// The folder of the history, if this door has one.
     pub(crate) fn state_dir(&self) -> Option<&Path> {
-        self.state_dir.as_deref()
+        self.history.as_ref().map(HistoryReader::dir)
     }
 
-    /// What the system clock lacked when it read `reading`, by the history; none if this door has none. Each call opens
-    /// the history, read-only.
+    /// What the system clock lacked when it read `reading`, by the history; none if this door has none.
     ///
     /// # Errors
     /// Why it is not known.
     pub fn system_offset_at(&self, reading: Timestamp) -> Option<Result<PastOffset, NotKnown>> {
-        let history = History::open_read_only(self.state_dir.as_deref()?);
-        Some(history.map_err(NotKnown::from).and_then(|history| history.system_offset_at(reading)))
+        self.history.as_ref().map(|history| history.system_offset_at(reading))
     }
 
     /// Whether the engine runs in this very process.

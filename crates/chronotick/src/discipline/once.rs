@@ -284,7 +284,7 @@ mod tests {
             self.kernel.pending = self.kernel.pending - slewed;
             self.offset = self.offset - slewed;
             self.fastest = self.fastest.max(slewed.abs());
-            self.kernel.max_error = self.kernel.max_error + Span::from_micros(500);
+            self.kernel.max_error += Span::from_micros(500);
         }
     }
 
