@@ -9,8 +9,9 @@ use chronotick_clock::{Clock, OpenError, Reason, State, page_path};
 use chronotick_core::Basis;
 use chronotick_record::{HistoryReader, NotKnown, PastOffset};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The clock page and the status snapshot, wherever they are.
 #[derive(Debug)]
@@ -19,7 +20,12 @@ pub struct Door {
     pub clock: Clock,
     within: Option<Feed>,
     history: Option<HistoryReader>,
+    /// The newest snapshot that was read, and which file it was.
+    read: Mutex<Option<(Edition, Arc<Snapshot>)>>,
 }
+
+/// What tells a file from the one that took its place: number, and when it was written, s and ns.
+type Edition = (u64, i64, i64);
 
 impl Door {
     /// The daemon that publishes in `dir`; without one, the first found in the standard places ([`Clock::open`]).
@@ -28,12 +34,12 @@ impl Door {
     /// If there is no page: the error lists where it was looked for and says how to start a daemon.
     pub fn open(dir: Option<&Path>) -> Result<Door, OpenError> {
         let clock = dir.map_or_else(Clock::open, |dir| Clock::open_at(&page_path(dir)))?;
-        Ok(Door { clock, within: None, history: None })
+        Ok(Door { clock, within: None, history: None, read: Mutex::default() })
     }
 
     /// An engine in this process.
     pub fn within(clock: Clock, feed: Feed) -> Door {
-        Door { clock, within: Some(feed), history: None }
+        Door { clock, within: Some(feed), history: None, read: Mutex::default() }
     }
 
     /// The same with the history that the daemon keeps in its state directory.
@@ -93,8 +99,43 @@ impl Door {
             None => {
                 let dir = self.folder().unwrap_or_else(|| ".".into());
                 let named = |e| missing(format!("no status beside the clock page in {}: {e}", dir.display()));
-                Snapshot::read(&dir).map(Arc::new).map_err(named)
+                self.read(&dir).map_err(named)
             }
         }
+    }
+
+    /// The snapshot beside the page. It is written once a second, and parsed once however often it is asked for.
+    fn read(&self, dir: &Path) -> io::Result<Arc<Snapshot>> {
+        let file = std::fs::metadata(Snapshot::path(dir))?;
+        // A file that comes between is told from this one the next time.
+        let edition = (file.ino(), file.mtime(), file.mtime_nsec());
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((kept, snapshot)) = &*read
+            && *kept == edition
+        {
+            return Ok(snapshot.clone());
+        }
+        let snapshot = Arc::new(Snapshot::read(dir)?);
+        *read = Some((edition, snapshot.clone()));
+        Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chronotick_clock::Writer;
+
+    #[test]
+    fn a_snapshot_is_read_once_and_another_in_its_place_is_noticed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let door = Door::within(Clock::of(&Writer::in_memory().expect("there is memory")), Feed::default());
+        assert!(door.read(dir.path()).is_err());
+        let write = |pid| Snapshot { pid, ..Snapshot::default() }.write(dir.path()).expect("writes");
+        write(1);
+        let first = door.read(dir.path()).expect("reads");
+        assert!(Arc::ptr_eq(&first, &door.read(dir.path()).expect("reads")));
+        write(2);
+        assert_eq!((first.pid, door.read(dir.path()).expect("reads").pid), (1, 2));
     }
 }
