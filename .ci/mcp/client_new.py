@@ -14,7 +14,7 @@ async def judge(server, era: str, transport: str) -> None:
     async with Client(server, mode=era) as client:
         tools = (await client.list_tools()).tools
         assert len(tools) == 9 and tools[0].name == "get_time", [tool.name for tool in tools]
-        assert all(tool.title and tool.icons and tool.output_schema and tool.annotations for tool in tools)
+        assert all(tool.title and tool.output_schema and tool.annotations for tool in tools)
         time = await client.call_tool("get_time", {"timezone": "Asia/Kathmandu"})
         answer = time.structured_content
         assert not time.is_error and answer["utc_offset"] == "+05:45", time

@@ -28,6 +28,8 @@ for (const [name, transport] of Object.entries(transports)) {
         onprogress: (progress) => heard.push(progress),
     });
     assert.ok(waited.structuredContent.reached && heard.length >= 2, JSON.stringify([waited, heard]));
+    await client.subscribeResource({ uri: 'chronotick://status' });
+    await client.unsubscribeResource({ uri: 'chronotick://status' });
     console.log(`TypeScript, first generation, over ${name}: ${heard.length} signs of progress`);
     await client.close();
 }

@@ -81,6 +81,7 @@ export interface Status {
     last_measurement_seconds: number | null;
   } | null;
   traffic: { polls: number; answers: number; compared: number; worse: number; stamps: string };
+  predictions: { counted: number; covered_50: number; covered_90: number; covered_95: number; covered_99: number };
   sources: Source[];
   models: Model[];
   unresolved: string[];

@@ -211,10 +211,12 @@ function model(model: Model): HTMLElement {
 /** Shares that say how far to trust the rest. */
 export function gauges(status: Status): void {
   const { compared, worse, polls, answers } = status.traffic;
+  const { counted, covered_95 } = status.predictions;
   const trusted = status.sources.filter((source) => source.verdict === "trusted").length;
   const total = status.sources.length;
   const items: [string, number | null, string][] = [
     ["No harm", compared ? 1 - worse / compared : null, compared ? `corrected time was nearer than the system clock in ${compared - worse} of ${compared} telling measurements` : "no measurement could tell corrected time and the system clock apart yet"],
+    ["Coverage", counted ? covered_95 / counted : null, counted ? `${covered_95} of ${counted} later measurements were inside the 95 % interval claimed before they came` : "no measurement could be foretold yet"],
     ["Trusted", total ? trusted / total : null, `${trusted} of ${total} sources; a strict majority is needed`],
     ["Answered", polls ? answers / polls : null, `${answers} of ${polls} polls; ${clean(status.traffic.stamps)} time stamps`],
     ["Warm-up", status.warmup_progress, status.warmup_progress < 1 ? "still learning this clock" : "over"],

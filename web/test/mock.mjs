@@ -86,6 +86,7 @@ function status(w, t, hostile) {
       bound_growth_ppm: 15.2, rms_offset_ns: 20000, leap: "none", last_measurement_seconds: 2.1,
     },
     traffic: { polls: 640, answers: 629, trusted: 500, published: 3000, compared: 412, worse: 3, stamps: "mixed" },
+    predictions: { counted: 480, covered_50: 251, covered_90: 436, covered_95: 459, covered_99: 477 },
     sources,
     models: [model("short_term", "chronos", "missing", 0, null), model("long_term", "foresight", "ready", 0.62, 0.31), model("environment", "", "ready", 0, -0.02)],
     unresolved: ["lost.example: no such name; check the name or remove it"],

@@ -60,6 +60,7 @@ const tests = {
     assert.match(await text(page, "#sources"), /not resolved: lost.example/);
     assert.match(await text(page, "#models"), /share 0.62 · skill \+0.310/);
     assert.match(await text(page, "#gauges"), /99.27 %.*409 of 412/s);
+    assert.match(await text(page, "#gauges"), /95.6\d? %.*459 of 480 later/s);
     assert.match(await text(page, "#levels"), /50 %.*±.*99 %.*±/s);
     assert.match(await text(page, "#events"), /liar.example.org is falseticker/);
     assert.ok(await page.locator("#simulation").isHidden());

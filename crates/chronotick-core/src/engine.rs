@@ -12,8 +12,8 @@ use crate::status::{Explanation, SourceStatus, Verdict};
 use crate::symmetry::{Symmetry, Testimony};
 use crate::{
     Assumption, Basis, Conditions, Disruption, Event, Expected, Forecast, Implausible, Leap, Levels,
-    Measurement, Member, MemberStatus, Narrow, Outlook, Past, Prospect, Rate, RawInstant, Reason, Settings,
-    Solution, SourceId, Span, State, Timestamp, Variance,
+    Measurement, Member, MemberStatus, Narrow, Outlook, Past, Predictions, Prospect, Rate, RawInstant,
+    Reason, Settings, Solution, SourceId, Span, State, Timestamp, Variance,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -58,6 +58,7 @@ pub struct Engine {
     majority: Option<(RawInstant, Interval)>,
     last_trusted: Option<RawInstant>,
     trusted_count: u64,
+    predictions: Predictions,
     /// Polls are at their shortest until then, and grow afterwards.
     eager_until: RawInstant,
     ever_synced: bool,
@@ -118,6 +119,7 @@ impl Engine {
             majority: None,
             last_trusted: None,
             trusted_count: 0,
+            predictions: Predictions::default(),
             ever_synced: false,
             state: (State::Warmup, Reason::NoMeasurement),
             disruptions: 0,
@@ -202,6 +204,7 @@ impl Engine {
         if self.sources[&m.source].verdict == Verdict::Trusted && self.teaches(m.source) {
             if let Some((utc, variance)) = self.estimator.estimator.without_path(m) {
                 self.fusion.judge(m.at, utc, variance * 1e18, m.received);
+                self.compare(m, utc);
             }
             if !self.rate_known {
                 self.learning.get_or_insert(m.received);
@@ -221,6 +224,18 @@ impl Engine {
             }
         }
         self.advance(m.received);
+    }
+
+    /// Counts whether a measurement is where it was foretold; `utc` is what it says once its path's offset is taken off.
+    fn compare(&mut self, m: &Measurement, utc: Timestamp) {
+        let Some(estimate) = self.estimator.estimate(m.received) else { return };
+        let Some((noise, _)) = self.estimator.estimator.variances(m) else { return };
+        let fused = self.correction(m.received);
+        let back = m.received - m.at;
+        let foretold = estimate.utc - back - estimate.rate.over(back);
+        let error = (utc - foretold).as_nanos() as f64 - fused.offset;
+        let variance = estimate.variance.0[0] * fused.remains + noise * 1e18;
+        self.predictions.count(error / variance.sqrt(), estimate.levels);
     }
 
     /// The machine's clock was disturbed. What the raw clock no longer vouches for is forgotten.
@@ -418,6 +433,11 @@ impl Engine {
     /// Measurements that went into the estimate so far.
     pub fn trusted_measurements(&self) -> u64 {
         self.trusted_count
+    }
+
+    /// How often the calibrated interval held what was measured later.
+    pub fn predictions(&self) -> Predictions {
+        self.predictions
     }
 
     /// The newest measurement that went into the estimate.

@@ -24,6 +24,7 @@ mod fusion;
 mod kernel;
 mod measurement;
 mod past;
+mod predictions;
 mod select;
 mod settings;
 mod status;
@@ -45,6 +46,7 @@ pub use fusion::{
 pub use kernel::{Claim, Course, KernelClock};
 pub use measurement::{Measurement, SourceId, Stamps};
 pub use past::{Past, Prospect, Series, Smoothed};
+pub use predictions::Predictions;
 pub use select::{Interval, Role};
 pub use settings::Settings;
 pub use status::{Explanation, SourceStatus, Verdict};

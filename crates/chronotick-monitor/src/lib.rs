@@ -39,5 +39,5 @@ pub use policy::{Decision, Policy, Refusal};
 pub use profile::Profile;
 pub use report::{Excursion, Point, Report, ServiceLevel};
 pub use rtc::{Battery, RtcDiagnosis, RtcReading, Timescale};
-pub use steering::{Known, Manner, Order, Reluctance, Steering, Terms};
+pub use steering::{Known, Manner, Order, Reluctance, Steering, Terms, leap_tonight};
 pub use trend::Trend;

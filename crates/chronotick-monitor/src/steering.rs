@@ -212,14 +212,15 @@ fn claim(known: &Known, error: ClockError) -> Claim {
         max_error: error.bound(),
         estimated_error: Span::from_secs_f64(spread),
         synchronised: true,
-        leap: if leaps_tonight(known.utc) { known.leap } else { Leap::None },
+        leap: leap_tonight(known.leap, known.utc),
     }
 }
 
-/// Leap seconds come at the end of a month, and the kernel takes them at the end of the day on which it is told.
-fn leaps_tonight(utc: Timestamp) -> bool {
+/// What the kernel is to be told of an announced leap second: they come at the end of a month, and it takes them at the end of
+/// the day on which it is told.
+pub fn leap_tonight(announced: Leap, utc: Timestamp) -> Leap {
     let day = utc.as_nanos().div_euclid(86_400_000_000_000);
-    month_of(day) != month_of(day + 1)
+    if month_of(day) == month_of(day + 1) { Leap::None } else { announced }
 }
 
 /// A number that is the same for the days of one month. Algorithm: days to civil, by Howard Hinnant

@@ -54,6 +54,9 @@ mod linux {
     /// `ADJ_SETOFFSET` of `linux/timex.h`, which not every C library has.
     const ADJ_SETOFFSET: libc::c_uint = 0x0100;
 
+    /// `ADJ_OFFSET_SS_READ` of the same: tells, and changes nothing.
+    const ADJ_OFFSET_SS_READ: libc::c_uint = 0xa001;
+
     fn adjust(timex: &mut libc::timex) -> io::Result<()> {
         // SAFETY: the kernel reads and writes the one timex that outlives the call.
         let state = unsafe { libc::clock_adjtime(libc::CLOCK_REALTIME, timex) };
@@ -80,6 +83,14 @@ mod linux {
         (span.abs().as_nanos().saturating_add(999) / 1_000) as libc::c_long
     }
 
+    /// What is left of a slew by adjtime(3), which the kernel counts beside its loop.
+    fn adjtime_left() -> io::Result<Span> {
+        let mut timex = blank();
+        timex.modes = ADJ_OFFSET_SS_READ;
+        adjust(&mut timex)?;
+        Ok(Span::from_micros(timex.offset))
+    }
+
     fn account(timex: &libc::timex) -> KernelClock {
         let nanos = timex.status & libc::STA_NANO != 0;
         KernelClock {
@@ -95,7 +106,9 @@ mod linux {
         fn read(&mut self) -> io::Result<KernelClock> {
             let mut timex = blank();
             adjust(&mut timex)?;
-            Ok(account(&timex))
+            let mut account = account(&timex);
+            account.pending += adjtime_left()?;
+            Ok(account)
         }
 
         fn run(&mut self, course: &Course) -> io::Result<KernelClock> {

@@ -6,7 +6,9 @@ use crate::schema;
 use crate::store::FILE;
 use chronotick_clock::{Offset, Rate, RawInstant, Span, State, Timestamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Why the history cannot be read.
@@ -86,6 +88,43 @@ pub enum NotKnown {
 pub struct History {
     path: PathBuf,
     connection: Connection,
+    /// Whether it sees what is written meanwhile.
+    live: bool,
+}
+
+/// A history that is asked again and again: opened once, which takes far longer than a question, and again where another file has
+/// come in its place.
+#[derive(Debug)]
+pub struct HistoryReader {
+    dir: PathBuf,
+    open: Mutex<Option<((u64, u64), History)>>,
+}
+
+impl HistoryReader {
+    /// The history in the daemon's state directory, whether there is one yet or not.
+    pub fn new(dir: PathBuf) -> HistoryReader {
+        HistoryReader { dir, open: Mutex::new(None) }
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// As [`History::system_offset_at`].
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub fn system_offset_at(&self, reading: Timestamp) -> Result<PastOffset, NotKnown> {
+        let found = std::fs::metadata(self.dir.join(FILE)).ok().map(|file| (file.dev(), file.ino()));
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = open.take().filter(|(file, _)| Some(*file) == found).map(|(_, history)| history);
+        let history = kept.map_or_else(|| History::open_read_only(&self.dir), Ok)?;
+        let answer = history.system_offset_at(reading);
+        let broken = matches!(answer, Err(NotKnown::Unreadable(_)));
+        *open = found.filter(|_| history.live && !broken).map(|file| (file, history));
+        answer
+    }
 }
 
 impl History {
@@ -108,17 +147,17 @@ impl History {
             return Err(HistoryError::Missing { path });
         }
         let failed = |source| HistoryError::Database { path: path.clone(), source };
-        let (connection, found) = match connect(&path) {
+        let ((connection, found), live) = match connect(&path) {
             // Without a writer and without the right to make its index, the file is all there is: nobody changes it.
             Err(e) if e.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
-                connect_unchanging(&path).map_err(failed)?
+                (connect_unchanging(&path).map_err(failed)?, false)
             }
-            other => other.map_err(failed)?,
+            other => (other.map_err(failed)?, true),
         };
         if found != schema::VERSION {
             return Err(HistoryError::Version { path, found, known: schema::VERSION });
         }
-        Ok(History { path, connection })
+        Ok(History { path, connection, live })
     }
 
     /// What the system clock lacked when it read `reading`, by all that is known now: measurements from both sides

@@ -26,7 +26,7 @@ mod store;
 
 pub use digest::digest;
 pub use export::{ExportError, Format, Selection, Table};
-pub use history::{History, HistoryError, NotKnown};
+pub use history::{History, HistoryError, HistoryReader, NotKnown};
 pub use lookup::{How, PastOffset};
 pub use retention::Keep;
 pub use rfc3339::rfc3339;

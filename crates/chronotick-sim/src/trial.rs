@@ -9,7 +9,8 @@ use crate::ticks;
 use crate::trace::{Trace, Truth};
 use crate::world::{Client, Moment, World};
 use chronotick_core::{
-    Disruption, Engine, Event, Levels, Measurement, RawInstant, Reading, Solution, SourceId, Span, State,
+    Disruption, Engine, Event, Levels, Measurement, Predictions, RawInstant, Reading, Solution, SourceId,
+    Span, State,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +33,8 @@ pub struct Trial {
     pub forecasts: Vec<Forecast>,
     /// The first raw instants at which the bound was narrower, to either side, than these spans.
     pub useful: Vec<(Span, Option<Span>)>,
+    /// How often the interval held what was measured later.
+    pub predictions: Predictions,
     /// What the engine noticed, and when at the latest.
     pub events: Vec<(RawInstant, Event)>,
 }
@@ -114,6 +117,7 @@ impl Trial {
             chrony_bounds: Vec::new(),
             forecasts: contest.forecasts,
             useful: contest.useful,
+            predictions: contest.engine.predictions(),
             events: contest.events,
         }
     }
@@ -144,6 +148,7 @@ impl Trial {
             chrony_bounds: trace.truth.iter().filter_map(|t| Some(t.chrony?.bound.as_secs_f64())).collect(),
             forecasts: contest.forecasts,
             useful: contest.useful,
+            predictions: contest.engine.predictions(),
             events: contest.events,
         }
     }

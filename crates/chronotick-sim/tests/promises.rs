@@ -54,6 +54,18 @@ fn sources_that_differ_make_the_narrow_bound_say_so() {
     assert!(narrow.iter().all(|half_width| *half_width > 0.4e-3), "{narrow:?}");
 }
 
+/// What is shown as coverage is near what was asked, at every level and in quiet and rough weather.
+#[test]
+fn later_measurements_are_inside_the_interval_about_as_often_as_claimed() {
+    for name in ["a", "c", "d", "i", "w", "campus"] {
+        let found = trial(name, 11).predictions;
+        let shares = found.covered.map(|covered| covered as f64 / found.counted as f64);
+        println!("{name}: {shares:.3?} of {}", found.counted);
+        assert!(found.counted > 100, "{name}: {found:?}");
+        assert!(shares[0] > 0.3 && shares[2] > 0.88 && shares[3] > 0.95, "{name}: {shares:?}");
+    }
+}
+
 /// Liars in the minority do not pull the estimate out of what the honest sources allow.
 #[test]
 fn a_minority_of_liars_is_not_followed() {

@@ -7,10 +7,11 @@ use crate::snapshot::Snapshot;
 use chronotick_clock::Timestamp;
 use chronotick_clock::{Clock, OpenError, Reason, State, page_path};
 use chronotick_core::Basis;
-use chronotick_record::{History, NotKnown, PastOffset};
+use chronotick_record::{HistoryReader, NotKnown, PastOffset};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The clock page and the status snapshot, wherever they are.
 #[derive(Debug)]
@@ -18,8 +19,13 @@ pub struct Door {
     /// Corrected time.
     pub clock: Clock,
     within: Option<Feed>,
-    state_dir: Option<PathBuf>,
+    history: Option<HistoryReader>,
+    /// The newest snapshot that was read, and which file it was.
+    read: Mutex<Option<(Edition, Arc<Snapshot>)>>,
 }
+
+/// What tells a file from the one that took its place: number, and when it was written, s and ns.
+type Edition = (u64, i64, i64);
 
 impl Door {
     /// The daemon that publishes in `dir`; without one, the first found in the standard places ([`Clock::open`]).
@@ -28,32 +34,30 @@ impl Door {
     /// If there is no page: the error lists where it was looked for and says how to start a daemon.
     pub fn open(dir: Option<&Path>) -> Result<Door, OpenError> {
         let clock = dir.map_or_else(Clock::open, |dir| Clock::open_at(&page_path(dir)))?;
-        Ok(Door { clock, within: None, state_dir: None })
+        Ok(Door { clock, within: None, history: None, read: Mutex::default() })
     }
 
     /// An engine in this process.
     pub fn within(clock: Clock, feed: Feed) -> Door {
-        Door { clock, within: Some(feed), state_dir: None }
+        Door { clock, within: Some(feed), history: None, read: Mutex::default() }
     }
 
     /// The same with the history that the daemon keeps in its state directory.
     pub fn remembering(self, state_dir: PathBuf) -> Door {
-        Door { state_dir: Some(state_dir), ..self }
+        Door { history: Some(HistoryReader::new(state_dir)), ..self }
     }
 
     /// The folder of the history, if this door has one.
     pub(crate) fn state_dir(&self) -> Option<&Path> {
-        self.state_dir.as_deref()
+        self.history.as_ref().map(HistoryReader::dir)
     }
 
-    /// What the system clock lacked when it read `reading`, by the history; none if this door has none. Each call opens
-    /// the history, read-only.
+    /// What the system clock lacked when it read `reading`, by the history; none if this door has none.
     ///
     /// # Errors
     /// Why it is not known.
     pub fn system_offset_at(&self, reading: Timestamp) -> Option<Result<PastOffset, NotKnown>> {
-        let history = History::open_read_only(self.state_dir.as_deref()?);
-        Some(history.map_err(NotKnown::from).and_then(|history| history.system_offset_at(reading)))
+        self.history.as_ref().map(|history| history.system_offset_at(reading))
     }
 
     /// Whether the engine runs in this very process.
@@ -95,8 +99,43 @@ impl Door {
             None => {
                 let dir = self.folder().unwrap_or_else(|| ".".into());
                 let named = |e| missing(format!("no status beside the clock page in {}: {e}", dir.display()));
-                Snapshot::read(&dir).map(Arc::new).map_err(named)
+                self.read(&dir).map_err(named)
             }
         }
+    }
+
+    /// The snapshot beside the page. It is written once a second, and parsed once however often it is asked for.
+    fn read(&self, dir: &Path) -> io::Result<Arc<Snapshot>> {
+        let file = std::fs::metadata(Snapshot::path(dir))?;
+        // A file that comes between is told from this one the next time.
+        let edition = (file.ino(), file.mtime(), file.mtime_nsec());
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((kept, snapshot)) = &*read
+            && *kept == edition
+        {
+            return Ok(snapshot.clone());
+        }
+        let snapshot = Arc::new(Snapshot::read(dir)?);
+        *read = Some((edition, snapshot.clone()));
+        Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chronotick_clock::Writer;
+
+    #[test]
+    fn a_snapshot_is_read_once_and_another_in_its_place_is_noticed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let door = Door::within(Clock::of(&Writer::in_memory().expect("there is memory")), Feed::default());
+        assert!(door.read(dir.path()).is_err());
+        let write = |pid| Snapshot { pid, ..Snapshot::default() }.write(dir.path()).expect("writes");
+        write(1);
+        let first = door.read(dir.path()).expect("reads");
+        assert!(Arc::ptr_eq(&first, &door.read(dir.path()).expect("reads")));
+        write(2);
+        assert_eq!((first.pid, door.read(dir.path()).expect("reads").pid), (1, 2));
     }
 }

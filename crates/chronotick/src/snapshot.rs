@@ -4,6 +4,7 @@
 
 use crate::peers::Pairwise;
 use chronotick_clock::{Rate, RawInstant, Span, Timestamp};
+use chronotick_core::Predictions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,9 @@ pub struct Snapshot {
     pub clock: Option<ClockView>,
     /// What was sent and received.
     pub traffic: Traffic,
+    /// How often the calibrated interval held what was measured later.
+    #[serde(default)]
+    pub predictions: PredictionsView,
     /// Every server address in use.
     pub sources: Vec<SourceView>,
     /// Other nodes that are measured directly.
@@ -105,6 +109,28 @@ pub struct Traffic {
     pub worse: u64,
     /// Who took the time stamps of the measurements: `kernel`, `user`, `mixed`, or `none` yet.
     pub stamps: String,
+}
+
+/// How often the calibrated interval held what was measured later, with the noise of its path; counts since the start.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
+pub struct PredictionsView {
+    /// Measurements that were foretold.
+    pub counted: u64,
+    /// Those of them that were inside the interval of 50 %.
+    pub covered_50: u64,
+    /// Of 90 %.
+    pub covered_90: u64,
+    /// Of 95 %.
+    pub covered_95: u64,
+    /// Of 99 %.
+    pub covered_99: u64,
+}
+
+impl From<Predictions> for PredictionsView {
+    fn from(found: Predictions) -> PredictionsView {
+        let [covered_50, covered_90, covered_95, covered_99] = found.covered;
+        PredictionsView { counted: found.counted, covered_50, covered_90, covered_95, covered_99 }
+    }
 }
 
 /// One source: a server's address, a reference clock, a peer.
@@ -445,6 +471,12 @@ impl Snapshot {
     /// How long ago it was written, by the raw clock of the same boot.
     pub fn age(&self, now: RawInstant) -> Span {
         now - RawInstant::from_nanos(self.raw_ns)
+    }
+
+    /// Corrected time of writing; the epoch if that cannot be read.
+    pub fn written_at(&self) -> Timestamp {
+        let parsed = self.written.parse::<jiff::Timestamp>().map(|t| t.as_nanosecond());
+        Timestamp::from_nanos(parsed.ok().and_then(|ns| i64::try_from(ns).ok()).unwrap_or_default())
     }
 
     /// Share of the requests that were answered well, 0–1; 0 before the first.

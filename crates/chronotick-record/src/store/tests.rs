@@ -1,6 +1,6 @@
 use super::*;
 use crate::row::{Event, Sample};
-use crate::{History, HistoryError, NotKnown};
+use crate::{History, HistoryError, HistoryReader, NotKnown};
 use chronotick_clock::{Offset, Rate, RawInstant, Span, State};
 
 const BEGAN: Timestamp = Timestamp::from_nanos(1_790_000_000_000_000_000);
@@ -191,4 +191,23 @@ fn readers_see_what_is_written_while_it_is_written() {
     assert_eq!(history.runs(BEGAN, at(9)).expect("read")[0].ended, at(2));
     drop(writer);
     assert_eq!(history.events(BEGAN, at(9)).expect("read").len(), 2);
+}
+
+#[test]
+fn a_reader_that_stays_sees_what_is_written_and_another_file_in_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let reader = HistoryReader::new(dir.path().to_owned());
+    assert!(matches!(reader.system_offset_at(at(5)), Err(NotKnown::Unreadable(_))), "there is none yet");
+    let mut store = store(dir.path());
+    store.write(&[sample(0, Span::ZERO), sample(10, Span::ZERO)], at(10)).expect("writes");
+    assert!(reader.system_offset_at(at(5)).is_ok());
+    assert!(matches!(reader.system_offset_at(at(4_005)), Err(NotKnown::After { .. })));
+    let later = [sample(4_000, Span::ZERO), sample(4_010, Span::ZERO)];
+    store.write(&later, at(4_010)).expect("writes");
+    assert!(reader.system_offset_at(at(4_005)).is_ok(), "what was written since");
+    drop(store);
+    for file in std::fs::read_dir(dir.path()).expect("is read").flatten() {
+        std::fs::remove_file(file.path()).expect("is removed");
+    }
+    assert!(matches!(reader.system_offset_at(at(5)), Err(NotKnown::Unreadable(_))), "it is gone");
 }

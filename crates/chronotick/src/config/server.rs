@@ -57,7 +57,7 @@ impl fmt::Display for ServerAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidServer {
     /// Nothing is written.
-    #[error("it is empty; write a host name or an address")]
+    #[error("it is empty; write a host name or an address, or take out the comma that is too many")]
     Empty,
     /// It is a URL.
     #[error("write only host or host:port, without a scheme or a path")]

@@ -116,6 +116,7 @@ impl Daemon {
                 }
                 .into(),
             },
+            predictions: self.engine.predictions().into(),
             sources,
             peers: self.peers.views(raw, solution.bound_growth),
             server: self.outlets.served.view(),

@@ -13,6 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod once;
+
 /// Starts to steer the system clock if the configuration says so; otherwise nothing that could is even opened.
 ///
 /// # Errors

@@ -12,7 +12,6 @@ mod events;
 mod guard;
 mod health;
 mod history;
-mod machine;
 mod older;
 mod openapi;
 mod page;
@@ -25,11 +24,11 @@ mod time;
 use crate::config;
 use crate::feed::Follower;
 use crate::metrics::Subject;
+use crate::monitor::machine::{self, Machine};
 use axum::Router;
 use axum::routing::get;
 use chronicle::Chronicle;
 use guard::Guard;
-use machine::Machine;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +107,7 @@ impl Server {
         // Its sleep holds up nobody: the thread ends with the process, or finds nothing left to look for.
         std::thread::Builder::new().name("http-machine".into()).spawn(move || {
             while let Some(served) = watched.upgrade() {
-                served.machine.look(&served.subject);
+                served.machine.look(Some(&served.subject.door));
                 drop(served);
                 std::thread::sleep(machine::EVERY);
             }

@@ -1,8 +1,12 @@
 //! `compare_times`: which of two events came first, as far as their uncertainties tell, and what lay between them.
+//!
+//! Where one of them was read on another node that the daemon measures as a peer, the two clocks are known against each other far
+//! better than either against UTC: then that bound is used, if it is the narrower one.
 
-use super::arguments::{AN_INSTANT, Arguments, Mend, instant, wrong};
+use super::arguments::{AN_INSTANT, Arguments, Mend, instant, printable, wrong};
 use super::time::{Present, seconds};
 use crate::door::Door;
+use crate::peers::Pairwise;
 use crate::utc::rfc3339;
 use chronotick_clock::{Levels, Order, Reading, Reason, Span, State, Timestamp};
 use schemars::JsonSchema;
@@ -13,7 +17,8 @@ use serde_json::{Map, Value};
 const DECISIVE: f64 = 0.99;
 
 const AN_EVENT: &str = "\"now\", an instant (RFC 3339 with an offset, seconds since 1970, or nanoseconds as text), or an object: \
-    the answer of get_time, or {\"time\": …, \"time_uncertainty\": σ in s, \"earliest_ns\": …, \"latest_ns\": …}";
+    the answer of get_time, or {\"time\": …, \"time_uncertainty\": σ in s, \"earliest_ns\": …, \"latest_ns\": …}; with \"node\" if it \
+    was read on a peer";
 
 /// One of the two events.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +30,8 @@ pub(super) enum Event {
         bound: Option<(Timestamp, Timestamp)>,
         /// Whether the answer that it comes from stood behind its numbers.
         backed: bool,
+        /// The peer on which it was read.
+        node: Option<String>,
     },
 }
 
@@ -42,6 +49,7 @@ impl Event {
                     sigma: Some(Span::ZERO),
                     bound: Some((estimate, estimate)),
                     backed: true,
+                    node: None,
                 })
             }
         }
@@ -78,7 +86,24 @@ impl Event {
         };
         let state = fields.get("state").and_then(Value::as_str);
         let backed = state.is_none_or(|state| matches!(state, "synced" | "holdover"));
-        Ok(Event::Known { estimate, sigma, bound, backed })
+        let node = match field(&["node"]) {
+            None => None,
+            Some(Value::String(node)) => Some(node.clone()),
+            Some(other) => return Err(wrong(name, other, "the name of a peer as node")),
+        };
+        Ok(Event::Known { estimate, sigma, bound, backed, node })
+    }
+
+    fn node(&self) -> Option<&str> {
+        match self {
+            Event::Known { node, .. } => node.as_deref(),
+            Event::Now => None,
+        }
+    }
+
+    /// Whether a clock was read, rather than an exact instant named.
+    fn is_read(&self) -> bool {
+        !matches!(self, Event::Known { sigma: Some(Span::ZERO), bound: Some((a, b)), .. } if a == b)
     }
 
     fn reading(&self, door: &Door) -> Result<(Reading, bool, bool), Mend> {
@@ -88,7 +113,7 @@ impl Event {
                 let reading = present.reading(Span::ZERO).ok_or_else(|| present.unknown())?;
                 Ok((reading, true, true))
             }
-            Event::Known { estimate, sigma, bound, backed } => {
+            Event::Known { estimate, sigma, bound, backed, .. } => {
                 let (earliest, latest) = bound.unwrap_or((*estimate, *estimate));
                 let calibrated = *backed && sigma.is_some();
                 let (state, reason) = match calibrated {
@@ -115,23 +140,25 @@ impl Event {
 /// The answer of `compare_times`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Compared {
-    /// the first event is before, after, or indistinguishable from the second
+    /// first is before, after, or indistinguishable from second
     relation: &'static str,
-    /// in one sentence
+    // in one sentence
     summary: String,
-    /// that the first came before the second, 0-1; null where an uncertainty is not known
+    // that the first came before the second, 0-1; null where an uncertainty is not known
     probability_before: Option<f64>,
-    /// bounds (certain unless half of the time sources lie), probability, or nothing
+    /// bounds, probability, nothing
     decided_by: &'static str,
     /// second - first, s
     elapsed_seconds: f64,
-    /// standard deviation of that, s
+    // standard deviation
     elapsed_uncertainty: Option<f64>,
-    /// by the bounds, s
+    /// for certain
     elapsed_least_seconds: Option<f64>,
     elapsed_most_seconds: Option<f64>,
+    /// utc: each event's own; pairwise: measured between the nodes
+    bound_used: Option<&'static str>,
     elapsed_ns: String,
-    /// in words (RFC 3339, UTC)
+    // RFC 3339, UTC
     first: String,
     second: String,
 }
@@ -142,6 +169,12 @@ impl Compared {
         let (b, b_bound, b_spread) = second.reading(door)?;
         let comparison = a.compare(&b);
         let (bounded, spread) = (a_bound && b_bound, a_spread && b_spread);
+        let by_utc = bounded.then(|| (b.earliest - a.latest, b.latest - a.earliest));
+        if let Some(between) = between(door, (first, a.estimate), (second, b.estimate))?
+            && by_utc.is_none_or(|(least, most)| between.half_width + between.half_width < most - least)
+        {
+            return Ok(between.answer(a.estimate, b.estimate));
+        }
         let probability = comparison.probability_before.filter(|_| spread);
         let (order, decided_by) = match (comparison.order, probability) {
             (order @ (Order::Before | Order::After), _) if bounded => (order, "bounds"),
@@ -158,12 +191,86 @@ impl Compared {
             decided_by,
             elapsed_seconds: seconds(elapsed),
             elapsed_uncertainty: spread.then_some(sigma),
-            elapsed_least_seconds: bounded.then(|| seconds(b.earliest - a.latest)),
-            elapsed_most_seconds: bounded.then(|| seconds(b.latest - a.earliest)),
+            elapsed_least_seconds: by_utc.map(|(least, _)| seconds(least)),
+            elapsed_most_seconds: by_utc.map(|(_, most)| seconds(most)),
+            bound_used: by_utc.map(|_| "utc"),
             elapsed_ns: elapsed.as_nanos().to_string(),
             first: rfc3339(a.estimate),
             second: rfc3339(b.estimate),
         })
+    }
+}
+
+/// What lay between two events by an exchange between the nodes on which they were read.
+struct Between {
+    order: Order,
+    elapsed: Span,
+    half_width: Span,
+}
+
+/// The same, if one event was read on a peer that was measured, and the other here.
+fn between(
+    door: &Door,
+    (first, a): (&Event, Timestamp),
+    (second, b): (&Event, Timestamp),
+) -> Result<Option<Between>, Mend> {
+    let (name, ours, theirs) = match (first.node(), second.node()) {
+        (None, None) => return Ok(None),
+        (Some(name), None) => (name, b, a),
+        (None, Some(name)) => (name, a, b),
+        (Some(_), Some(_)) => {
+            return Err(Mend::Refused(
+                "both events name a node: give none to the one read on this machine".into(),
+            ));
+        }
+    };
+    let pair = pairwise(door, name)?.filter(|_| first.is_read() && second.is_read());
+    Ok(pair.map(|pair| {
+        let (offset, half_width) = pair.at(ours);
+        let (order, later) = (pair.order(ours, theirs), (theirs - offset) - ours);
+        let swapped = first.node().is_some();
+        let (order, elapsed) = match (swapped, order) {
+            (false, order) => (order, later),
+            (true, Order::Before) => (Order::After, -later),
+            (true, Order::After) => (Order::Before, -later),
+            (true, Order::Indistinguishable) => (order, -later),
+        };
+        Between { order, elapsed, half_width }
+    }))
+}
+
+/// The peer of this name against us; none before the first exchange.
+fn pairwise(door: &Door, name: &str) -> Result<Option<Pairwise>, Mend> {
+    let snapshot = door.snapshot().map_err(|e| Mend::Refused(format!("no peer is known: {e}")))?;
+    let peer = snapshot.peers.iter().find(|peer| peer.name == name || peer.address == name);
+    let known = || {
+        let names: Vec<String> = snapshot.peers.iter().map(|peer| printable(&peer.name)).collect();
+        if names.is_empty() { "there are none (clock_measurement.peers)".into() } else { names.join(", ") }
+    };
+    let unknown =
+        || Mend::Refused(format!("{} is no peer of this daemon; its peers: {}", printable(name), known()));
+    Ok(peer.ok_or_else(unknown)?.pairwise(snapshot.written_at()))
+}
+
+impl Between {
+    fn answer(&self, first: Timestamp, second: Timestamp) -> Compared {
+        let (order, elapsed) = (self.order, self.elapsed);
+        let decided_by = if order == Order::Indistinguishable { "nothing" } else { "bounds" };
+        let how = format!("the two nodes are known against each other to within {}", self.half_width);
+        Compared {
+            relation: order.name(),
+            summary: sentence(order, elapsed, &how),
+            probability_before: None,
+            decided_by,
+            elapsed_seconds: seconds(elapsed),
+            elapsed_uncertainty: None,
+            elapsed_least_seconds: Some(seconds(elapsed - self.half_width)),
+            elapsed_most_seconds: Some(seconds(elapsed + self.half_width)),
+            bound_used: Some("pairwise"),
+            elapsed_ns: elapsed.as_nanos().to_string(),
+            first: rfc3339(first),
+            second: rfc3339(second),
+        }
     }
 }
 
@@ -174,6 +281,10 @@ fn summary(order: Order, decided_by: &str, elapsed: Span, probability: Option<f6
             format!("the first is earlier with probability {p:.4}")
         }),
     };
+    sentence(order, elapsed, &how)
+}
+
+fn sentence(order: Order, elapsed: Span, how: &str) -> String {
     match order {
         Order::Before => {
             format!("The first event came before the second, by about {}: {how}.", elapsed.abs())
@@ -232,6 +343,54 @@ mod tests {
         let mut unsynced = event(AT, 10, 1e-9);
         unsynced["state"] = json!("unsynced");
         assert_eq!(compare(unsynced, event(AT, 10, 1e-9)).unwrap().probability_before, None);
+    }
+
+    #[test]
+    fn what_was_read_on_a_peer_is_ordered_by_the_exchange_with_it() {
+        use crate::feed::{Feed, News};
+        use crate::snapshot::{PeerView, Snapshot};
+        let feed = Feed::default();
+        let peer = PeerView {
+            name: "node-b".into(),
+            offset_ns: Some(40_000),
+            bound_ns: Some(100_000),
+            ..PeerView::default()
+        };
+        let silent = PeerView { name: "node-c".into(), ..PeerView::default() };
+        let written = rfc3339(Timestamp::from_nanos(AT));
+        let peers = vec![peer, silent];
+        feed.tell(News::Status(std::sync::Arc::new(Snapshot { written, peers, ..Snapshot::default() })));
+        let door = Door::within(Clock::of(&Writer::in_memory().unwrap()), feed);
+        let compare = |first: Value, second: Value| {
+            let Value::Object(given) = json!({"first": first, "second": second}) else { unreachable!() };
+            let mut arguments = Arguments::new("compare_times", given);
+            let (a, b) = (Event::parse(&mut arguments, "first")?, Event::parse(&mut arguments, "second")?);
+            Compared::read(&door, &a, &b)
+        };
+        let on = |node: &str, nanos| {
+            let mut event = event(nanos, 1_000_000, 1e-5);
+            event["node"] = json!(node);
+            event
+        };
+        // Their clock is 40 us ahead of ours, for certain within 100 us; either is within a millisecond of UTC.
+        let after = compare(event(AT, 1_000_000, 1e-5), on("node-b", AT + 240_001)).unwrap();
+        assert_eq!(
+            (after.relation, after.decided_by, after.bound_used),
+            ("before", "bounds", Some("pairwise"))
+        );
+        assert_eq!((after.elapsed_ns.as_str(), after.elapsed_least_seconds), ("200001", Some(0.000_100_001)));
+        let swapped = compare(on("node-b", AT + 240_001), event(AT, 1_000_000, 1e-5)).unwrap();
+        assert_eq!((swapped.relation, swapped.elapsed_ns.as_str()), ("after", "-200001"));
+        let near = compare(event(AT, 1_000_000, 1e-5), on("node-b", AT + 140_000)).unwrap();
+        assert_eq!((near.relation, near.bound_used), ("indistinguishable", Some("pairwise")));
+        // Without an exchange, or where each knows more by itself, it is as without peers.
+        let unheard = compare(event(AT, 1_000_000, 1e-5), on("node-c", AT + 240_001)).unwrap();
+        assert_eq!((unheard.relation, unheard.bound_used), ("indistinguishable", Some("utc")));
+        let exact = compare(json!((AT + 1).to_string()), on("node-b", AT)).unwrap();
+        assert_eq!(exact.bound_used, Some("utc"));
+        let stranger = compare(event(AT, 1, 1e-5), on("node-x", AT)).err().unwrap();
+        assert!(stranger.to_string().contains("its peers: node-b, node-c"), "{stranger}");
+        assert!(compare(on("node-b", AT), on("node-b", AT)).is_err());
     }
 
     #[test]

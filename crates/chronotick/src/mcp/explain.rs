@@ -15,20 +15,20 @@ const MOST_SOURCES: usize = 16;
 /// The answer of `explain_time`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Explained {
-    /// the whole story in sentences
+    // the whole story in sentences
     explanation: Vec<String>,
     state: &'static str,
     reason: String,
-    /// what corrected time is made of
+    // what corrected time is made of
     source: String,
-    /// bound before and after corrected_time, s
+    // bound before and after corrected_time
     bound_early_seconds: Option<f64>,
     bound_late_seconds: Option<f64>,
-    /// standard deviation, s
+    // standard deviation, s
     time_uncertainty: Option<f64>,
-    /// growth of the bound without measurements, ppm
+    // without measurements
     bound_growth_ppm: Option<f64>,
-    /// each time source, best first
+    // best first
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     sources: Vec<Source>,
     sources_left_out: usize,

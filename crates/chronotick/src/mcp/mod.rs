@@ -76,6 +76,8 @@ pub struct Server {
     inner: Arc<Inner>,
     /// How this clone is asked: `stdio`, `http` or `probe`.
     by: &'static str,
+    /// Whether its client can be told something after an answer.
+    lasting: bool,
     subscription: Arc<Subscription>,
 }
 
@@ -105,12 +107,17 @@ impl Server {
             causal: Hlc::new(causal::MAX_AHEAD),
             audit: settings.audit_file.as_ref().map(open).transpose()?,
         };
-        Ok(Server { inner: Arc::new(inner), by: "stdio", subscription: Arc::default() })
+        Ok(Server { inner: Arc::new(inner), by: "stdio", lasting: true, subscription: Arc::default() })
     }
 
-    /// The same, asked in another way.
+    /// The same, asked in another way, call by call.
     fn by(&self, way: &'static str) -> Server {
-        Server { inner: self.inner.clone(), by: way, subscription: Arc::default() }
+        Server { inner: self.inner.clone(), by: way, lasting: false, subscription: Arc::default() }
+    }
+
+    /// The same, for one client for as long as it stays.
+    fn lasting(self) -> Server {
+        Server { lasting: true, ..self }
     }
 
     /// Serves the client on standard input and output until it closes its end.

@@ -17,29 +17,29 @@ const SLEW_PPM: i64 = 500;
 /// The answer of `correct_timestamp`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Corrected {
-    /// whether anything is known of that instant
+    // whether anything is known of that instant
     known: bool,
-    /// true time then, in words (RFC 3339, UTC)
+    /// true time then
     time: Option<String>,
-    /// what to make of it, in one sentence
+    // what to make of it, in one sentence
     advice: String,
-    /// true time then, s since 1970 UTC
+    // true time then, s since 1970 UTC
     corrected_time: Option<f64>,
-    /// what was asked about, s since 1970
+    // what was asked about, s since 1970
     system_time: f64,
-    /// true - system then, s; positive: the system clock was behind
+    // true - system then, s; positive: the system clock was behind
     offset_correction: Option<f64>,
-    /// standard deviation of corrected_time, s
+    // standard deviation of corrected_time, s
     time_uncertainty: Option<f64>,
-    /// bound that held then
+    // bound that held then
     earliest_ns: Option<String>,
     latest_ns: Option<String>,
     max_error_seconds: Option<f64>,
     corrected_time_ns: Option<String>,
     system_time_ns: String,
-    /// how long ago, by the system clock, s
+    // how long ago, by the system clock
     age_seconds: f64,
-    /// state of corrected time then
+    // state of corrected time then
     state: Option<&'static str>,
     /// clock_page (the last seconds), history, or nothing
     evidence: &'static str,

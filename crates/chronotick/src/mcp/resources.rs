@@ -14,11 +14,11 @@ use crate::door::Door;
 use chronotick_clock::{Reason, State};
 use jiff::tz::TimeZone;
 use rmcp::model::{
-    CacheScope, CompleteRequestParams, CompleteResult, CompletionInfo, ErrorData, ReadResourceResponse,
-    ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate,
-    ResourceUpdatedNotificationParam, SubscriptionFilter,
+    CacheScope, CompleteRequestParams, CompleteResult, CompletionInfo, ErrorData, PingRequest,
+    ReadResourceResponse, ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate,
+    ResourceUpdatedNotificationParam, ServerRequest, SubscriptionFilter,
 };
-use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
+use rmcp::service::{Peer, RequestContext, RoleServer, SubscriptionContext};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
@@ -28,6 +28,8 @@ const TIME: &str = "chronotick://time/";
 const TEMPLATE: &str = "chronotick://time/{tz}";
 const JSON: &str = "application/json";
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a subscriber is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(60);
 
 /// The subscription of the one client of a connection, in the era with a handshake.
 #[derive(Debug, Default)]
@@ -138,17 +140,22 @@ impl Server {
         if uri != STATUS {
             return Err(no_such_subscription(uri));
         }
-        if self.by == "http" {
-            let mend = "over HTTP nothing can be pushed to this era of the protocol: use subscriptions/listen of 2026-07-28";
+        if !self.lasting {
+            let mend = "without a session nothing can be pushed to this era of the protocol: begin with initialize, and send the \
+                Mcp-Session-Id of its answer; or use subscriptions/listen of 2026-07-28";
             return Err(ErrorData::invalid_request(mend, None));
         }
         let (door, peer) = (self.inner.door.clone(), context.peer);
         let telling = tokio::spawn(async move {
             let mut watch = Watch::new(&door);
             loop {
-                watch.changed(&door).await;
-                if peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(STATUS)).await.is_err()
-                {
+                let told = tokio::select! {
+                    () = watch.changed(&door) => {
+                        peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(STATUS)).await.is_ok()
+                    }
+                    () = tokio::time::sleep(PING_EVERY) => is_there(&peer).await,
+                };
+                if !told {
                     return;
                 }
             }
@@ -164,6 +171,12 @@ impl Server {
         self.subscription.replace(None);
         Ok(())
     }
+}
+
+/// Whether a subscriber still answers. That it was asked keeps its session, which ends when nothing is said for long.
+async fn is_there(peer: &Peer<RoleServer>) -> bool {
+    let ping = peer.send_request(ServerRequest::PingRequest(PingRequest::default()));
+    tokio::time::timeout(PING_EVERY, ping).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// What was last seen of the state.

@@ -18,42 +18,42 @@ const DEAD_AFTER: Span = Span::from_secs(5);
 pub(super) struct Status {
     /// ready (= synced), or the state
     status: &'static str,
-    /// whether it publishes
+    // whether it publishes
     alive: bool,
-    /// how it is, in one sentence
+    // how it is, in one sentence
     summary: String,
     /// warmup, synced, holdover, unsynced, error
     state: &'static str,
-    /// why the state is what it is
+    // why the state is what it is
     reason: String,
-    /// share of the warm-up that has passed, 0-1
+    // 0-1
     warmup_progress: Option<f64>,
     warmup_remaining_seconds: Option<f64>,
-    /// solutions published since the daemon started
+    // solutions published
     total_corrections: Option<u64>,
-    /// share of the requests to time servers that were answered well, 0-1
+    /// share of polls answered, 0-1
     success_rate: Option<f64>,
-    /// mean time in which this server answered tool calls, ms
+    // of tool calls
     average_latency_ms: f64,
-    /// resident memory of the daemon, MB
+    // resident memory of the daemon
     memory_usage_mb: Option<f64>,
-    /// when last heard of
+    // when last heard of
     uptime_seconds: Option<f64>,
-    /// time sources that agree with the majority
+    // time sources that agree with the majority
     sources_trusted: Option<usize>,
     sources_total: Option<usize>,
-    /// who forecasts beside the statistical engine
+    // who forecasts beside the statistical engine
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     models: Option<BTreeMap<String, Forecaster>>,
-    /// newest trouble with a source or with the daemon
+    // newest trouble with a source or with the daemon
     last_error: Option<String>,
     /// since the daemon last published
     silent_seconds: Option<f64>,
-    /// since the daemon wrote what is told here
+    // since the daemon wrote what is told here
     snapshot_age_seconds: Option<f64>,
-    /// of the daemon
+    // of the daemon
     version: Option<String>,
-    /// the clock and its servers are simulated; null if not known
+    // the clock and its servers are simulated; null if not known
     simulation: Option<bool>,
 }
 

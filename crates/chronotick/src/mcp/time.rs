@@ -19,55 +19,53 @@ const CONFIDENCE_LIMIT: Span = Span::from_millis(10);
 /// Corrected time now.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Time {
-    /// corrected_time in words (RFC 3339, UTC)
+    /// RFC 3339, UTC
     time: String,
     /// whether to rely on it, within its uncertainty
     trustworthy: bool,
-    /// what to do, in one sentence
+    /// what to do
     advice: String,
-    /// best estimate of true time, s since 1970 UTC
+    /// best estimate, s since 1970 UTC
     corrected_time: f64,
-    /// the host's own clock at that instant, s since 1970 UTC
+    /// the host's own clock
     system_time: f64,
     /// true - system, s; positive: the system clock is behind
     offset_correction: Option<f64>,
     /// s/s that true time gains on the host's raw clock
     drift_rate: Option<f64>,
-    /// standard deviation of the correction when last published, s
+    // standard deviation of the correction when last published, s
     offset_uncertainty: Option<f64>,
-    /// standard deviation of drift_rate, s/s
+    // standard deviation of drift_rate, s/s
     drift_uncertainty: Option<f64>,
-    /// standard deviation of corrected_time now, s; 95 % of errors are within 1.96 of it
+    /// standard deviation, s; 95 % of errors are within 1.96 of it
     time_uncertainty: Option<f64>,
-    /// probability that corrected_time is within confidence_limit_seconds of true time
+    /// probability that it is within confidence_limit_seconds of true time
     confidence: f64,
     confidence_limit_seconds: f64,
     source: Source,
-    /// ready (= synced), or the state
+    // ready (= synced), or the state
     daemon_status: &'static str,
     /// warmup, synced, holdover, unsynced, error
     state: &'static str,
-    /// why the state is what it is
+    // why the state is what it is
     reason: String,
     corrected_time_ns: String,
     system_time_ns: String,
-    /// bound: true time is not before, unless half of the sources or more lie
+    /// bound: holds unless half of the sources or more lie
     earliest_ns: Option<String>,
-    /// bound: true time is not after
     latest_ns: Option<String>,
-    /// narrow bound: true time is not before, if narrow_assumes is true
+    /// a bound that holds if narrow_assumes does
     narrow_earliest_ns: Option<String>,
     narrow_latest_ns: Option<String>,
-    /// what the narrow bound takes for granted; null where there is none
+    // what the narrow bound takes for granted; null where there is none
     narrow_assumes: Option<String>,
-    /// half-width of the bound: corrected_time is wrong by no more, s
+    /// by the bound
     max_error_seconds: Option<f64>,
-    /// the clock and its servers are simulated, this is not real time; null if not known
+    /// true: this is not real time
     simulation: Option<bool>,
 }
 
-/// ntp: measured, drift not known yet; bank: by the statistical engine; short_term, long_term, fusion: with a share of
-/// models; holdover: carried on without measurements; system: nothing known, the system clock as it is
+/// bank: statistical engine; short_term, long_term, fusion: with models; holdover: without measurements; system: nothing known
 #[derive(Serialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 enum Source {
@@ -120,9 +118,7 @@ impl WithStats {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Future {
     future_seconds: f64,
-    /// corrected_time then, s since 1970 UTC
     projected_time: f64,
-    /// standard deviation of corrected_time then, s
     projected_uncertainty: Option<f64>,
     /// confidence then / confidence now
     confidence_decay: Option<f64>,
@@ -138,10 +134,8 @@ pub(super) struct Future {
 /// The calibrated interval at one level.
 #[derive(Serialize, JsonSchema)]
 struct Interval {
-    /// s since 1970 UTC
     lower_bound: f64,
     upper_bound: f64,
-    /// upper - lower, s
     range: f64,
     /// true - system at either end, s
     offset_lower: f64,

@@ -118,7 +118,7 @@ impl Name {
                 "Which of two events came first, or that it cannot be told, and the time between them with its uncertainty.",
                 object(json!({
                     "first": {"anyOf": [{"type": "string"}, {"type": "object"}],
-                        "description": "\"now\", RFC 3339, or an answer of get_time (with its uncertainty)."},
+                        "description": "\"now\", RFC 3339, or an answer of get_time; if from a peer, with its name as node."},
                     "second": {"anyOf": [{"type": "string"}, {"type": "object"}], "description": "Likewise."},
                 })),
                 schema_of::<compare::Compared>(),
@@ -167,16 +167,13 @@ impl Name {
         }
         // A stamp moves the logical clock on.
         let reads = self.is_usual();
-        let hints = ToolAnnotations::with_title(title)
-            .read_only(reads)
-            .destructive(false)
-            .idempotent(reads)
-            .open_world(false);
+        let hints = ToolAnnotations::new().read_only(reads).open_world(false);
+        // Of what only reads, nothing else is asked.
+        let hints = if reads { hints } else { hints.destructive(false).idempotent(false) };
         Tool::new(self.text(), description, Arc::new(object(schema)))
             .with_title(title)
             .with_raw_output_schema(Arc::new(output))
             .with_annotations(hints)
-            .with_icons(vec![icon()])
     }
 
     fn required(self) -> &'static [&'static str] {
@@ -201,20 +198,26 @@ pub(super) fn icon() -> Icon {
 pub(super) static LIST: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     let mut tools: Vec<Tool> = Name::ALL.iter().map(|name| name.tool()).collect();
     let explained = tools[0].output_schema.clone().expect("every tool has one");
-    for tool in &mut tools[1..] {
+    for (tool, name) in tools.iter_mut().zip(Name::ALL).skip(1) {
         let schema = tool.output_schema.as_mut().expect("every tool has one");
-        say_once(&explained, Arc::make_mut(schema));
+        say_once(&explained, Arc::make_mut(schema), matches!(name, Name::Future | Name::Interval));
     }
     tools
 });
 
-/// Drops the descriptions that another schema has: what two tools share is explained with the first.
-fn say_once(explained: &JsonObject, schema: &mut JsonObject) {
+/// Drops what another schema says: what two tools share is explained with the first, and where the description says that all of
+/// the first is told (`extends`) it is not listed again.
+fn say_once(explained: &JsonObject, schema: &mut JsonObject, extends: bool) {
     let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
+    let same = |name: &String, property: &Value| explained["properties"].get(name) == Some(property);
+    properties.retain(|name, property| !(extends && same(name, property)));
     for (name, property) in properties {
-        if explained["properties"].get(name) == Some(property) {
+        if same(name, property) {
             property.as_object_mut().map(|property| property.shift_remove("description"));
         }
+    }
+    if extends {
+        schema.insert("additionalProperties".into(), true.into());
     }
 }
 
@@ -234,6 +237,13 @@ fn schema_of<Answer: JsonSchema>() -> JsonObject {
 fn trim(schema: &mut JsonObject) {
     schema.shift_remove("title");
     schema.shift_remove("format");
+    // All of them always are, and null where nothing is known: `docs/mcp.md` says so once.
+    schema.shift_remove("required");
+    // What goes without saying.
+    schema.shift_remove("minimum");
+    if schema.get("additionalProperties") == Some(&Value::Bool(true)) {
+        schema.shift_remove("additionalProperties");
+    }
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.values_mut().filter_map(Value::as_object_mut).for_each(trim);
     }

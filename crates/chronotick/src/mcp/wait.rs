@@ -31,22 +31,22 @@ pub(super) struct Target {
 pub(super) struct Waited {
     /// whether the instant has come (certainly, if asked so)
     reached: bool,
-    /// corrected time now in words (RFC 3339, UTC)
+    // corrected time now, RFC 3339, UTC
     time: String,
-    /// the instant waited for
+    // the instant waited for
     until: String,
-    /// whether true time is past it by the bound
+    /// by the bound
     certainly_past: bool,
     waited_seconds: f64,
-    /// not reached: what is left, s
+    // not reached: what is left
     remaining_seconds: Option<f64>,
-    /// not reached: from this time on one more call suffices
+    /// from then on one more call suffices
     resume_at: Option<String>,
     corrected_time_ns: String,
     earliest_ns: String,
     latest_ns: String,
     state: &'static str,
-    /// whether to rely on it
+    // whether to rely on it
     trustworthy: bool,
 }
 

@@ -55,11 +55,11 @@ fn is_dst(zoned: &Zoned) -> bool {
     zoned.time_zone().to_offset_info(zoned.timestamp()).dst().is_dst()
 }
 
-/// One end of a conversion.
+// One end of a conversion.
 #[derive(Serialize, JsonSchema)]
 struct End {
     timezone: String,
-    /// RFC 3339
+    // RFC 3339
     datetime: String,
     day_of_week: &'static str,
     is_dst: bool,
@@ -90,16 +90,16 @@ enum Kind {
 pub(super) struct Converted {
     source: End,
     target: End,
-    /// the instant in UTC
+    // the instant in UTC
     utc: String,
     utc_ns: String,
-    /// target's UTC offset - source's, hours
+    /// target - source
     time_difference_hours: f64,
     /// unique; gap: the clocks skip this local time; fold: it comes twice
     kind: Kind,
-    /// in a gap or fold: what was chosen, and the other reading
+    /// what was chosen in a gap or fold
     note: Option<String>,
-    /// the instant of the other reading, in the target zone
+    /// the other reading
     alternative: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use super::family::Family;
 use super::{models, server, sources};
 use crate::door::Door;
-use crate::snapshot::{Snapshot, Traffic};
+use crate::snapshot::{PredictionsView, Snapshot, Traffic};
 use chronotick_clock::{Reading, Span, State, raw_now};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,7 @@ pub(super) fn of(door: &Door) -> Vec<Family> {
         families.extend(daemon(&snapshot));
         families.extend(frequency(&snapshot));
         families.extend(traffic(&snapshot.traffic));
+        families.extend(predictions(&snapshot.predictions));
         families.extend(sources::of(&snapshot.sources));
         families.extend(snapshot.server.iter().flat_map(server::of));
         families.extend(models::of(&snapshot.models));
@@ -139,6 +140,22 @@ fn frequency(snapshot: &Snapshot) -> Vec<Family> {
             .at(&[("kind", "insert")], announced("insert"))
             .at(&[("kind", "delete")], announced("delete")),
     ]
+}
+
+fn predictions(found: &PredictionsView) -> [Family; 2] {
+    let counted = "Measurements that were foretold before they came.";
+    let covered = "Those of them that were inside the calibrated interval of this level, widened by the noise of their path.";
+    let levels = [
+        ("0.5", found.covered_50),
+        ("0.9", found.covered_90),
+        ("0.95", found.covered_95),
+        ("0.99", found.covered_99),
+    ];
+    let mut family = Family::counter("chronotick_predictions_covered_total", covered);
+    for (level, count) in levels {
+        family.add(&[("level", level)], count as f64);
+    }
+    [Family::counter("chronotick_predictions_total", counted).is(found.counted as f64), family]
 }
 
 fn traffic(traffic: &Traffic) -> Vec<Family> {

@@ -7,6 +7,7 @@ use crate::utc::rfc3339;
 use chronotick_clock::{ClockPair, Reading, Reason, Span, State, Timestamp};
 use chronotick_monitor::health::{Compliance, LastUpdate, Reference, Sources};
 use chronotick_monitor::{Backing, ClockError, Health, Judgement, Profile, Sample};
+use chronotick_os::{Steer, SystemClock};
 
 /// The system clock at this moment, by a reading of corrected time at the same.
 pub fn sample(reading: &Reading, snapshot: Option<&Snapshot>, pair: ClockPair) -> Sample {
@@ -47,6 +48,11 @@ pub fn health(door: &Door, profile: &Profile, remembered: &Remembered) -> Health
         health.offset_ns = Some(error.offset.as_nanos());
         health.bound_ns = Some(error.bound().as_nanos());
         health.corrected_bound_ns = Some(reading.max_error().as_nanos());
+    }
+    if !simulation {
+        // Whoever steers the clock: the kernel knows. Where it does not tell, nobody does.
+        let kernel = SystemClock::open().and_then(|mut clock| clock.read());
+        health.pending_slew_ns = kernel.ok().map(|kernel| kernel.pending.as_nanos());
     }
     if let Some(snapshot) = &snapshot {
         from_snapshot(&mut health, snapshot, sample.utc);

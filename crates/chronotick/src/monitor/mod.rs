@@ -10,6 +10,7 @@ mod deliver;
 pub mod drift;
 pub mod exchange;
 pub mod facts;
+pub(crate) mod machine;
 pub mod report;
 pub mod rtc;
 pub mod service;

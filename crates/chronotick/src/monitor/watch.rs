@@ -177,7 +177,7 @@ impl Following {
     /// What happened between two looks at the status: sources lost, a step, a leap second announced.
     fn compare(&mut self, now: &Snapshot) {
         let Some(before) = self.before.clone() else { return };
-        let utc_ns = utc_of(now).as_nanos();
+        let utc_ns = now.written_at().as_nanos();
         for what in changes(&before, now) {
             if let What::Step { by_ns } = what {
                 let utc = rfc3339(Timestamp::from_nanos(utc_ns));
@@ -186,11 +186,6 @@ impl Following {
             self.subscribers.tell(&Event { utc_ns, simulation: now.simulation, what });
         }
     }
-}
-
-fn utc_of(snapshot: &Snapshot) -> Timestamp {
-    let parsed = snapshot.written.parse::<jiff::Timestamp>().map(|t| t.as_nanosecond());
-    Timestamp::from_nanos(parsed.ok().and_then(|ns| i64::try_from(ns).ok()).unwrap_or_default())
 }
 
 fn is_heard(source: &SourceView) -> bool {
@@ -240,7 +235,7 @@ fn from_status(snapshot: &Snapshot, now: RawInstant) -> Sample {
         late: span(clock.late_ns),
     });
     let agreeing = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count() as u32;
-    Sample { at: now, utc: utc_of(snapshot) + snapshot.age(now), state, error, agreeing }
+    Sample { at: now, utc: snapshot.written_at() + snapshot.age(now), state, error, agreeing }
 }
 
 #[cfg(test)]

@@ -442,6 +442,11 @@ fn told(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
     ));
     facts.extend(snapshot.temperature_celsius.map(|celsius| ("temperature", format!("{celsius:.1} °C"))));
     facts.push(("harm", format!("{} of {}", traffic.worse, traffic.compared)));
+    let foretold = &snapshot.predictions;
+    if foretold.counted > 0 {
+        let share = foretold.covered_95 as f64 / foretold.counted as f64 * 100.0;
+        facts.push(("coverage", format!("{share:.1} % of {} at 95 %", foretold.counted)));
+    }
     facts
 }
 
@@ -582,6 +587,11 @@ pub(super) mod tests {
                 compared: 50,
                 worse: 1,
                 stamps: "kernel".into(),
+                ..Default::default()
+            },
+            predictions: crate::snapshot::PredictionsView {
+                counted: 200,
+                covered_95: 191,
                 ..Default::default()
             },
             sources: vec![

@@ -3,7 +3,7 @@
 use crate::machine::{Machine, call, solution, text};
 use chronotick::config::{Http, Mcp};
 use chronotick::mcp;
-use chronotick_clock::Span;
+use chronotick_clock::{Reason, Solution, Span, State};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A server at a free port of loopback; it ends with its machine's feed.
 fn serve(machine: &Machine, settings: Http) -> SocketAddr {
-    let address = chronotick_peers::free_address();
+    let address = chronotick_peers::free_tcp_address();
     let agents = mcp::Server::new(machine.door.clone(), &Mcp::default()).expect("there is no log to open");
     let settings = Http { listen: Some(address), ..settings };
     let routes = mcp::http::router(&agents);
@@ -88,4 +88,37 @@ fn a_subscription_that_could_not_be_pushed_is_refused() {
     let (_, _, body) =
         post(address, "Host: localhost\r\nMCP-Protocol-Version: 2025-11-25", &subscribe.to_string());
     assert!(body.contains("subscriptions/listen"), "{body}");
+}
+
+#[test]
+fn a_subscriber_of_the_older_era_is_told_in_its_session() {
+    let mut machine = Machine::new(solution(Span::ZERO));
+    let address = serve(&machine, Http::default());
+    let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
+    let (status, head, _) = post(address, "Host: localhost", &hello.to_string());
+    let named = head.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
+    let session = named.unwrap_or_else(|| panic!("no session: {status} {head}"));
+    let headers = format!("Host: localhost\r\nMCP-Protocol-Version: 2025-06-18\r\nMcp-Session-Id: {session}");
+    let begun = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    assert_eq!(post(address, &headers, &begun.to_string()).0, 202);
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    write!(stream, "GET /mcp HTTP/1.1\r\n{headers}\r\nAccept: text/event-stream\r\n\r\n").expect("it reads");
+    let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "chronotick://status"}});
+    let (status, _, body) = post(address, &headers, &subscribe.to_string());
+    assert!(status == 200 && body.contains("\"result\":{}"), "{status} {body}");
+    let fallen = Solution { state: State::Holdover, reason: Reason::SourcesSilent, ..solution(Span::ZERO) };
+    machine.page.publish(&fallen);
+    let (mut heard, mut part) = (String::new(), [0; 4096]);
+    while !heard.contains("notifications/resources/updated") {
+        let length = stream.read(&mut part).unwrap_or_else(|e| panic!("{e}: {heard}"));
+        assert!(length > 0, "{heard}");
+        heard += &String::from_utf8_lossy(&part[..length]);
+    }
+    // A session that is over is not known any more.
+    let mut ending = TcpStream::connect(address).expect("it listens");
+    write!(ending, "DELETE /mcp HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n").expect("it reads");
+    ending.read_to_end(&mut Vec::new()).expect("an answer");
+    assert_eq!(post(address, &headers, &subscribe.to_string()).0, 404);
 }

@@ -20,6 +20,9 @@ pub(super) fn execute(arguments: &Arguments, options: &TimeDrift) -> Result<Exit
         let text =
             if options.judged.json { format!("{}\n", serde_json::to_string(&drift)?) } else { words(&drift) };
         say(&text)?;
+        if options.watch && !options.judged.json {
+            say("\n")?;
+        }
         if !options.watch {
             return Ok(ExitCode::from(drift.status.exit_code()));
         }
@@ -49,6 +52,7 @@ fn words(drift: &Drift) -> String {
     if drift.simulation {
         line("SIMULATION", "the daemon that runs is a demonstration".into());
     }
+    line("Time", drift.time.clone());
     match (drift.offset_ns, drift.bound_ns, drift.early_ns, drift.late_ns) {
         (Some(offset), Some(bound), Some(early), Some(late)) => {
             let direction = drift.direction.unwrap_or_default();

@@ -4,21 +4,26 @@ use super::args::Judged;
 use super::profile;
 use crate::cli::{Arguments, Failure, load, runtime_dir, say};
 use crate::door::Door;
+use crate::monitor::machine::Machine;
 use crate::monitor::{Remembered, facts};
 use chronotick_clock::Span;
 use chronotick_monitor::Health;
+use chronotick_monitor::health::RtcHealth;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 pub(super) fn execute(arguments: &Arguments, options: &Judged) -> Result<ExitCode, Failure> {
     let profile = profile(&load(arguments)?, options.profile.as_deref());
-    let health = match Door::open(runtime_dir(arguments).as_deref()) {
+    let (door, machine) = (Door::open(runtime_dir(arguments).as_deref()), Machine::default());
+    machine.look(door.as_ref().ok());
+    let mut health = match &door {
         Ok(door) => {
             let remembered = door.folder().and_then(|dir| Remembered::read(&dir)).unwrap_or_default();
-            facts::health(&door, &profile, &remembered)
+            facts::health(door, &profile, &remembered)
         }
         Err(why) => facts::nobody(&profile, &why.to_string()),
     };
+    machine.complete(&mut health);
     let text = if options.json { format!("{}\n", serde_json::to_string(&health)?) } else { words(&health) };
     say(&text)?;
     Ok(ExitCode::from(health.exit_code()))
@@ -57,6 +62,12 @@ fn words(health: &Health) -> String {
     }
     if let Some(step) = &health.last_step {
         line("Last step", format!("{} at {} by {}", span(Some(step.delta_ns)), step.utc, step.by));
+    }
+    if let Some(service) = &health.service {
+        line("Service", format!("{} answers", service.name));
+    }
+    if let Some(RtcHealth { offset_s: Some(offset), timescale: Some(scale), .. }) = &health.rtc {
+        line("RTC", format!("{offset:.1} s behind, keeps {scale} time"));
     }
     let coverage = health
         .compliance

@@ -58,6 +58,14 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
     line("Answers", format!("{} of {} polls", snapshot.traffic.answers, snapshot.traffic.polls));
     let Traffic { compared, worse, .. } = snapshot.traffic;
     line("Harm", format!("worse than the system clock in {worse} of {compared} telling measurements"));
+    let foretold = &snapshot.predictions;
+    if foretold.counted > 0 {
+        let share = foretold.covered_95 as f64 / foretold.counted as f64 * 100.0;
+        line(
+            "Coverage",
+            format!("{share:.1} % of {} later measurements were inside the 95 % interval", foretold.counted),
+        );
+    }
     line("Time stamps", snapshot.traffic.stamps.clone());
     line("Warm-up", format!("{:.0} %", snapshot.warmup_progress * 100.0));
     line(

@@ -1,11 +1,11 @@
-//! The machine's other clocks, for the health document: the battery-backed clock and the system's time service, looked at
-//! once a minute from a thread of its own, because both may take seconds to answer.
+//! The machine's other clocks, for the health document: the battery-backed clock and the system's time service, both of
+//! which may take seconds to answer. The HTTP server looks once a minute, from a thread of its own.
 
-use crate::metrics::Subject;
-use crate::monitor::rtc::{self, Rtc};
-use crate::monitor::service::{Word, chrony, mode6, timesyncd};
+use super::rtc::{self, Rtc};
+use super::service::{Word, chrony, mode6, timesyncd};
+use crate::door::Door;
 use crate::utc::rfc3339;
-use chronotick_clock::{Span, Timestamp};
+use chronotick_clock::{Reading, Span, Timestamp};
 use chronotick_monitor::health::{RtcHealth, Service};
 use chronotick_monitor::{Health, RtcDiagnosis, Status, Timescale};
 use std::io::ErrorKind;
@@ -15,11 +15,11 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 /// From one look to the next.
-pub(super) const EVERY: Duration = Duration::from_secs(60);
+pub(crate) const EVERY: Duration = Duration::from_secs(60);
 
 /// What was seen at the last look.
 #[derive(Debug, Default)]
-pub(super) struct Machine(RwLock<Seen>);
+pub(crate) struct Machine(RwLock<Seen>);
 
 #[derive(Clone, Debug, Default)]
 struct Seen {
@@ -30,14 +30,14 @@ struct Seen {
 
 impl Machine {
     /// Looks; takes a few seconds at the most.
-    pub(super) fn look(&self, subject: &Subject) {
+    pub(crate) fn look(&self, door: Option<&Door>) {
         let service = service().map(|word| Service { name: word.name.into(), active: true, restarts: 0 });
-        let (rtc, trouble) = battery_backed(subject);
+        let (rtc, trouble) = battery_backed(door);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Seen { service, rtc, trouble };
     }
 
     /// Adds what was seen. A battery-backed clock that is wrong is a warning: the next start begins with it.
-    pub(super) fn complete(&self, health: &mut Health) {
+    pub(crate) fn complete(&self, health: &mut Health) {
         let seen = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         (health.service, health.rtc) = (seen.service, seen.rtc);
         if let Some(trouble) = seen.trouble {
@@ -55,7 +55,7 @@ fn service() -> Option<Word> {
 }
 
 /// The battery-backed clock, and what ails it.
-fn battery_backed(subject: &Subject) -> (Option<RtcHealth>, Option<String>) {
+fn battery_backed(door: Option<&Door>) -> (Option<RtcHealth>, Option<String>) {
     let clock = Rtc::below(Path::new("/"));
     let look = match clock.look() {
         Ok(look) => look,
@@ -63,10 +63,9 @@ fn battery_backed(subject: &Subject) -> (Option<RtcHealth>, Option<String>) {
         Err(_) => return (None, None),
     };
     let last_set = clock.adjtime().last_set.map(|at| rfc3339(Timestamp::from_nanos(0) + Span::from_secs(at)));
-    let reading = subject.door.clock.at(look.pair.raw);
-    if !reading.is_known() {
+    let Some(reading) = door.map(|door| door.clock.at(look.pair.raw)).filter(Reading::is_known) else {
         return (Some(RtcHealth { present: true, last_set, ..RtcHealth::default() }), None);
-    }
+    };
     let read = rtc::reading(look, reading.offset_of(look.pair.system).correction());
     let found = RtcDiagnosis::of(read, &[]);
     let wrong = || format!("the battery-backed clock keeps {} time, not UTC", found.timescale);
