@@ -9,7 +9,7 @@ use chronotick::mcp::Server;
 use chronotick_clock::{Clock, Leap, RawInstant, Span, Timestamp, Writer};
 use chronotick_core::{Exchange, SourceId, Stamps};
 use chronotick_ntp::nts::{CookieJar, Keys, SecretKey, Session, ke};
-use chronotick_ntp::{Access, Association, Packet, Rate, Responder, Service, Settings};
+use chronotick_ntp::{Access, Association, KeyRing, Packet, Protection, Rate, Responder, Service, Settings};
 use chronotick_os::refclock::{gpsd, nmea, shm, sock};
 use std::cell::OnceCell;
 use std::fs;
@@ -49,6 +49,10 @@ fn keys() -> Keys {
     Keys { client: SecretKey::new([1; 32]), server: SecretKey::new([2; 32]) }
 }
 
+fn key_ring() -> KeyRing {
+    "1 AES128 HEX:000102030405060708090A0B0C0D0E0F".parse().expect("a key")
+}
+
 /// Numbers that are the same each time.
 fn random() -> impl FnMut() -> u64 {
     let mut last = 0x5eed;
@@ -63,8 +67,8 @@ fn exchange(departed: RawInstant, arrived: RawInstant) -> Exchange {
     Exchange { departed, arrived, stamps: Stamps::Kernel, uncertainty, received: arrived, about: UTC }
 }
 
-/// A reply, a kiss or rubbish for a client. The first byte says whether the client has keys, whether a true reply is patched
-/// with the rest or replaced by it, and whether the request's nonce is in it.
+/// A reply, a kiss or rubbish for a client. The first byte says whether the client has cookies or a key, whether a true reply is
+/// patched with the rest or replaced by it, whether the request's nonce is in it, and whether interleaved mode was asked for.
 fn ntp_reply(data: &[u8]) {
     let Some((&how, rest)) = data.split_first() else { return };
     let start = RawInstant::from_nanos(0);
@@ -72,7 +76,12 @@ fn ntp_reply(data: &[u8]) {
     let mut random = random();
     let jar = CookieJar::new(&mut random);
     if how & 1 != 0 {
-        association.secure(Session::new(keys(), vec![jar.seal(&keys(), &mut random); 8]));
+        association.protect(Protection::Nts(Session::new(keys(), vec![jar.seal(&keys(), &mut random); 8])));
+    } else if how & 8 != 0 {
+        association.protect(Protection::Key(key_ring().get(1).expect("the only key")));
+    }
+    if how & 16 != 0 {
+        association.interleave();
     }
     for round in 0..3 {
         let Some(now) = association.next_event() else { return };
@@ -95,7 +104,7 @@ fn ntp_reply(data: &[u8]) {
         let arrived = now + Span::from_millis(5 + round);
         if let Ok(measurement) = association.receive(&datagram, &exchange(now, arrived)) {
             assert!(measurement.delay >= Span::ZERO && measurement.root_delay >= Span::ZERO);
-            assert!(how & 1 == 0 || datagram == true_reply, "a forged reply was taken for authentic");
+            assert!(how & 9 == 0 || datagram == true_reply, "a forged reply was taken for authentic");
         }
     }
 }
@@ -107,7 +116,7 @@ fn responder() -> Responder {
 fn service() -> Service<BuildHasherDefault<DefaultHasher>> {
     let rate = Rate { interval: Span::from_millis(1), burst: 8 };
     let everybody = Access::new(vec!["0.0.0.0/0".parse().expect("a network")], Vec::new());
-    Service::new(everybody, rate, 64, BuildHasherDefault::default())
+    Service::new(everybody, rate, key_ring(), 64, BuildHasherDefault::default())
 }
 
 /// A request to the server, as it is and as the changes that it makes to an authentic one, and what the server answers: never more
@@ -117,12 +126,16 @@ fn ntp_request(data: &[u8]) {
     let jar = CookieJar::new(&mut random);
     let at = (RawInstant::from_nanos(0), UTC);
     let mut association = Association::new(SourceId(0), Settings::default(), at.0);
-    association.secure(Session::new(keys(), vec![jar.seal(&keys(), &mut random); 7]));
-    let authentic = association.poll(at.0, &mut random).expect("the first request is due at once");
-    let changed: Vec<u8> =
-        authentic.iter().enumerate().map(|(i, byte)| byte ^ data.get(i).unwrap_or(&0)).collect();
+    association.protect(Protection::Nts(Session::new(keys(), vec![jar.seal(&keys(), &mut random); 7])));
+    let with_cookie = association.poll(at.0, &mut random).expect("the first request is due at once");
+    let mut association = Association::new(SourceId(0), Settings::default(), at.0);
+    association.protect(Protection::Key(key_ring().get(1).expect("the only key")));
+    let signed = association.poll(at.0, &mut random).expect("the first request is due at once");
+    let change = |request: &[u8]| -> Vec<u8> {
+        request.iter().enumerate().map(|(i, byte)| byte ^ data.get(i).unwrap_or(&0)).collect()
+    };
     let mut service = service();
-    for request in [data, &changed] {
+    for request in [data, &change(&with_cookie), &change(&signed)] {
         for jar in [None, Some(&jar)] {
             let drafted = service.receive(request, [127, 0, 0, 1].into(), at, Some(&responder()), jar);
             if let Ok(draft) = drafted {
@@ -232,8 +245,11 @@ fn page(data: &[u8]) {
     let _ = (clock.now(), clock.now_checked(), clock.solution(), clock.page_status());
 }
 
-/// A configuration file: what is refused says why, and what is accepted can be shown.
+/// A configuration file, or one of keys: what is refused says why, and what is accepted can be shown.
 fn config(data: &[u8]) {
+    if let Err(invalid) = String::from_utf8_lossy(data).parse::<KeyRing>() {
+        assert!(!invalid.to_string().is_empty());
+    }
     let path = file("config.yaml", data);
     match Config::load(&Overrides::default(), &|_| None, Some(&path)) {
         Ok(loaded) => {

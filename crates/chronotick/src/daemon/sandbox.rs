@@ -68,6 +68,7 @@ fn needs(config: &Config) -> Sandbox {
 
     let named = [
         &config.ntp.nts_ca_file,
+        &config.ntp.keys_file,
         &config.http.token_file,
         &config.monitor.webhook_secret_file,
         &config.bus.credentials_file,
@@ -95,7 +96,9 @@ fn touch(file: &Path) {
 /// The device of a reference clock, or the folder that its socket is made in.
 fn clock(clock: &ReferenceClock) -> Option<PathBuf> {
     match &clock.kind {
-        Kind::Sock(socket) => socket.parent().map(Path::to_owned),
+        Kind::Sock(socket) | Kind::Chronyd(Some(socket)) => socket.parent().map(Path::to_owned),
+        // Our end of its command socket lies beside it.
+        Kind::Chronyd(None) => Some("/run/chrony".into()),
         Kind::Pps(device, _) | Kind::Phc(device) | Kind::Nmea(device, _) | Kind::Vmclock(device) => {
             Some(device.clone())
         }

@@ -167,13 +167,16 @@ impl Name {
         }
         // A stamp moves the logical clock on.
         let reads = self.is_usual();
-        let hints = ToolAnnotations::new().read_only(reads).open_world(false);
-        // Of what only reads, nothing else is asked.
-        let hints = if reads { hints } else { hints.destructive(false).idempotent(false) };
+        let hints = ToolAnnotations::with_title(title)
+            .read_only(reads)
+            .destructive(false)
+            .idempotent(reads)
+            .open_world(false);
         Tool::new(self.text(), description, Arc::new(object(schema)))
             .with_title(title)
             .with_raw_output_schema(Arc::new(output))
             .with_annotations(hints)
+            .with_icons(vec![icon()])
     }
 
     fn required(self) -> &'static [&'static str] {
@@ -237,8 +240,6 @@ fn schema_of<Answer: JsonSchema>() -> JsonObject {
 fn trim(schema: &mut JsonObject) {
     schema.shift_remove("title");
     schema.shift_remove("format");
-    // All of them always are, and null where nothing is known: `docs/mcp.md` says so once.
-    schema.shift_remove("required");
     // What goes without saying.
     schema.shift_remove("minimum");
     if schema.get("additionalProperties") == Some(&Value::Bool(true)) {
