@@ -214,7 +214,7 @@ fn the_views_have_chronys_columns_and_waiting_ends() {
     assert!(waited.status.success(), "{waited:?}");
     daemon.wait_for(&["sources", "--json"], "shown", |s| source(s, "GPS")["statistics"].is_object());
     for (view, fields) in
-        [("sources", 10), ("sourcestats", 8), ("selectdata", 10), ("tracking", 14), ("activity", 5)]
+        [("sources", 10), ("sourcestats", 8), ("selectdata", 18), ("tracking", 14), ("activity", 5)]
     {
         let line = daemon.text(&[view, "-c"]);
         assert_eq!(line.trim_end().split(',').count(), fields, "{view}: {line}");
