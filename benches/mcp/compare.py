@@ -4,7 +4,8 @@
     benches/mcp/compare.py PROGRAM [--seconds 60] [--callers 1000] [--rounds 10000]
 
 PROGRAM is a release build of chronotick. Starts a chronyd on loopback, a daemon that measures it, and measures
-  * round trips of `get_time` (the reference server: `get_current_time`) over a raw pipe,
+  * round trips of `get_time` (the reference server: `get_current_time`) over a raw pipe: with the processors kept awake, and as they
+    are, which on a virtual machine means that each wake-up of a sleeping processor is in it,
   * from starting the process to its first answer,
   * resident memory after that,
   * CALLERS clients at once on kept HTTP connections for SECONDS, each calling `get_time` again and again.
@@ -13,6 +14,7 @@ The reference server (`mcp-server-time` of the Python package index) is installe
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -73,6 +75,31 @@ class Pipe:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
+
+
+@contextlib.contextmanager
+def awake():
+    """Keeps every processor from sleeping, by loops that run only where nothing else wants to."""
+    spin = "import os\nos.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
+    loops = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def echo(rounds: int) -> None:
+    """What the pipes alone take: `cat`, with lines as long as an answer."""
+    server, times = Pipe(["cat"], dict(os.environ)), []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        server.ask(b"x" * 1999 + b"\n")
+        times.append(time.perf_counter() - begun)
+    p50, p99 = quantiles(times)
+    print(f"| the pipes alone (cat) | {p50 * 1e6:.0f} µs | {p99 * 1e6:.0f} µs | | |", flush=True)
+    server.end()
 
 
 def over_a_pipe(name: str, command: list[str], env: dict, tool: str, arguments: dict, rounds: int, meta: dict | None) -> None:
@@ -208,13 +235,18 @@ def main() -> None:
             venv.create(dirs / "venv", with_pip=True)
             subprocess.run([dirs / "venv/bin/pip", "install", "--quiet", "mcp-server-time"], check=True)
             servers, port = daemon(program, dirs, env)
-            print("| raw pipe | p50 | p99 | from start to first answer | resident memory |\n|---|---|---|---|---|")
-            over_a_pipe("chronotick, 2026-07-28", [program, "mcp"], env, "get_time", {}, options.rounds, MODERN)
-            over_a_pipe("chronotick, 2025-06-18", [program, "mcp"], env, "get_time", {}, options.rounds, None)
             reference = [str(dirs / "venv/bin/python"), "-m", "mcp_server_time", "--local-timezone", "UTC"]
             zone = {"timezone": "UTC"}
-            over_a_pipe("mcp-server-time (Python)", reference, env, "get_current_time", zone, min(options.rounds, 2000), None)
-            print("\n| HTTP, JSON replies | p50 | p99 | rate | errors |\n|---|---|---|---|---|")
+            for how, while_ in {"processors awake": awake(), "processors sleep between calls": contextlib.nullcontext()}.items():
+                print(f"| raw pipe, {how} | p50 | p99 | from start to first answer | resident memory |\n|---|---|---|---|---|")
+                with while_:
+                    echo(options.rounds)
+                    over_a_pipe("chronotick, 2026-07-28", [program, "mcp"], env, "get_time", {}, options.rounds, MODERN)
+                    over_a_pipe("chronotick, 2025-06-18", [program, "mcp"], env, "get_time", {}, options.rounds, None)
+                    few = min(options.rounds, 2000)
+                    over_a_pipe("mcp-server-time (Python)", reference, env, "get_current_time", zone, few, None)
+                print()
+            print("| HTTP, JSON replies | p50 | p99 | rate | errors |\n|---|---|---|---|---|")
             over_http(port, min(options.rounds, 5000))
             asyncio.run(crowd(port, options.callers, options.seconds))
         finally:

@@ -102,6 +102,51 @@ impl SourceBound {
     }
 }
 
+/// Between which rates that of a raw clock is which kept one, by what pairs of measurements say, each as wrong as it may be.
+///
+/// A filter that has seen a handful of packets does not know yet how wrong they are; this does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateLimits {
+    least: f64,
+    most: f64,
+    /// The first measurement, and the best.
+    ends: Option<[Measurement; 2]>,
+}
+
+impl RateLimits {
+    pub(crate) fn new() -> RateLimits {
+        RateLimits { least: f64::NEG_INFINITY, most: f64::INFINITY, ends: None }
+    }
+
+    pub(crate) fn observe(&mut self, m: &Measurement) {
+        let [first, best] = self.ends.unwrap_or([*m; 2]);
+        for earlier in [&first, &best] {
+            let raw = m.at - earlier.at;
+            if raw > Span::ZERO {
+                let gained = ((m.utc - earlier.utc) - raw).as_secs_f64();
+                let wrong = (m.max_error() + earlier.max_error()).as_secs_f64();
+                self.least = self.least.max((gained - wrong) / raw.as_secs_f64());
+                self.most = self.most.min((gained + wrong) / raw.as_secs_f64());
+            }
+        }
+        self.ends = Some([first, if m.max_error() < best.max_error() { *m } else { best }]);
+        if self.least > self.most {
+            // It did not keep one.
+            *self = RateLimits::new();
+        }
+    }
+
+    /// Whether nobody gains by them any more, who takes the rate for this one: an oscillator may wander by as much.
+    pub(crate) fn have_served(&self, rate: Rate) -> bool {
+        self.distance(rate) < Wander::PRIOR
+    }
+
+    /// How far the rate may be from this one, s/s.
+    pub(crate) fn distance(&self, rate: Rate) -> f64 {
+        (self.most - rate.as_f64()).max(rate.as_f64() - self.least)
+    }
+}
+
 /// Learns how far the raw clock's frequency may be from its estimate.
 ///
 /// Nothing is known at first but what oscillators do ([`PRIOR`](Wander::PRIOR)). With hours of evidence the prior fades
@@ -203,6 +248,38 @@ mod tests {
     #[test]
     fn a_source_that_contradicts_itself_is_found_out() {
         assert_eq!(bound(0, 0, 100).and(&bound(0, 1_000, 100)), None);
+    }
+
+    #[test]
+    fn a_slow_first_answer_limits_the_rate_less_than_the_quick_ones_after_it() {
+        let measurement = |second: i64, delay: i64, early: i64| {
+            let (at, micros) = (RawInstant::from_nanos(second * 1_000_000_000), Span::from_micros);
+            Measurement {
+                source: SourceId(0),
+                at,
+                received: at + micros(delay / 2),
+                utc: Timestamp::from_nanos(second * 1_000_000_000) + micros(early),
+                delay: micros(delay),
+                root_delay: Span::ZERO,
+                root_dispersion: Span::ZERO,
+                stratum: 1,
+                leap: Leap::None,
+                stamps: Stamps::Kernel,
+            }
+        };
+        let mut limits = RateLimits::new();
+        assert_eq!(limits.distance(Rate::ZERO), f64::INFINITY);
+        limits.observe(&measurement(0, 2000, 900));
+        limits.observe(&measurement(1, 20, 0));
+        // The rate that these two teach: 900 µs/s; truth is 0.
+        let learned = Rate::from_ppm(-900.0);
+        assert!(limits.distance(learned) >= 900e-6, "{limits:?}");
+        (2..6).for_each(|second| limits.observe(&measurement(second, 20, 0)));
+        assert!((limits.distance(Rate::ZERO) - 5e-6).abs() < 1e-7, "{limits:?}");
+        assert!(!limits.have_served(learned) && limits.have_served(Rate::ZERO));
+        // Nothing that keeps one rate says this.
+        limits.observe(&measurement(7, 20, 5000));
+        assert_eq!(limits.distance(Rate::ZERO), f64::INFINITY);
     }
 
     #[test]

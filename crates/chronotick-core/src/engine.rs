@@ -4,7 +4,7 @@
 //! Measurements, silences, disruptions and instants come in; a [`Solution`], poll intervals and [`Event`]s go out. The
 //! engine reads no clock: "now" is always an argument, and never earlier than the newest measurement.
 
-use crate::bound::{Envelope, SourceBound, Wander};
+use crate::bound::{Envelope, RateLimits, SourceBound, Wander};
 use crate::estimate::{Estimate, Estimator, Saved};
 use crate::fusion::{Correction, Fusion};
 use crate::select::{Interval, Region, Role, Witness};
@@ -48,9 +48,8 @@ pub struct Engine {
     estimator: Asked,
     past: Past,
     wander: Wander,
-    /// Since when the rate is learned from packets; `None` before the first, or if an earlier run knew it.
-    learning: Option<RawInstant>,
-    rate_known: bool,
+    /// While the rate is learned from the first packets.
+    learning: Option<RateLimits>,
     /// To when all sources' [`Symmetry`] has been carried.
     carried: RawInstant,
     fusion: Fusion,
@@ -77,8 +76,6 @@ struct Source {
     verdict: Verdict,
     measurements: u64,
     contradictions: u64,
-    /// How wrong its answers may be on the average, s.
-    usual_error: f64,
     /// How often it is polled, where that is less often than the engine wishes.
     interval: Span,
 }
@@ -95,8 +92,6 @@ impl Engine {
     const EVENTS: usize = 256;
     /// Trusted measurements before the first synced reading: one burst.
     const FIRST_MEASUREMENTS: u64 = 4;
-    /// Answers over which the usual error of a source is averaged.
-    const USUAL: u64 = 32;
     /// How long sources that have never answered can keep the others waiting.
     const GATHERING: Span = Span::from_secs(8);
 
@@ -113,8 +108,7 @@ impl Engine {
             estimator: Asked::default(),
             past: Past::default(),
             wander: Wander::new(),
-            learning: None,
-            rate_known: false,
+            learning: Some(RateLimits::new()),
             carried: now,
             majority: None,
             last_trusted: None,
@@ -140,7 +134,6 @@ impl Engine {
             verdict: Verdict::Unmeasured,
             measurements: 0,
             contradictions: 0,
-            usual_error: 0.0,
             interval: Span::ZERO,
         };
         self.sources.insert(id, source);
@@ -193,8 +186,6 @@ impl Engine {
         source.bound = Some(bound);
         source.newest = Some(*m);
         source.measurements += 1;
-        let weight = (source.measurements.min(Engine::USUAL) as f64).recip();
-        source.usual_error += weight * (m.max_error().as_secs_f64() - source.usual_error);
         if contradiction {
             source.contradictions += 1;
             let stepped = Event::SourceStepped { source: m.source, name: source.name.clone() };
@@ -206,10 +197,8 @@ impl Engine {
                 self.fusion.judge(m.at, utc, variance * 1e18, m.received);
                 self.compare(m, utc);
             }
-            if !self.rate_known {
-                self.learning.get_or_insert(m.received);
-            }
             self.estimator.change().observe(m);
+            self.learn_limits(m);
             let learned = &self.estimator.estimator;
             if let (Some((utc, _)), Some((own, common))) = (learned.without_path(m), learned.variances(m)) {
                 self.past.observe(m.at, utc, own, common);
@@ -224,6 +213,15 @@ impl Engine {
             }
         }
         self.advance(m.received);
+    }
+
+    /// Lets a measurement limit the rate, until the estimator's is known so well.
+    fn learn_limits(&mut self, m: &Measurement) {
+        let Some(limits) = &mut self.learning else { return };
+        limits.observe(m);
+        if self.estimator.estimate(m.received).is_some_and(|learned| limits.have_served(learned.rate)) {
+            self.learning = None;
+        }
     }
 
     /// Counts whether a measurement is where it was foretold; `utc` is what it says once its path's offset is taken off.
@@ -280,7 +278,7 @@ impl Engine {
         let nominal = origin_utc + (now - origin_raw);
         let (earliest, latest) = (nominal + region.preferred.lo, nominal + region.preferred.hi);
         let mut estimate = self.estimator.estimate(now).unwrap_or_else(|| middle_of(earliest, latest, now));
-        let growth = self.envelope_of(&estimate, now).tolerance;
+        let growth = self.envelope_of(&estimate).tolerance;
         let fused = self.correction(now);
         estimate.utc = estimate.utc + Span::from_nanos(fused.offset.round() as i64);
         estimate.rate = Rate::from_f64(estimate.rate.as_f64() + fused.rate * 1e-9);
@@ -458,7 +456,7 @@ impl Engine {
     /// Takes over what an earlier run had learned; to be called before the first measurement.
     pub fn restore(&mut self, saved: &Saved) {
         self.replace_estimator(Estimator::restore(saved));
-        self.rate_known = true;
+        self.learning = None;
     }
 
     /// Tells the smallest round trip that a source's path had in an earlier run; before the source's first measurement.
@@ -536,12 +534,14 @@ impl Engine {
     fn forget_rate(&mut self) {
         self.replace_estimator(Estimator::default());
         self.wander = Wander::new();
-        (self.learning, self.rate_known) = (None, false);
+        self.learning = Some(RateLimits::new());
     }
 
     /// What the estimator says of time is void, and readings across this instant do not compare.
     fn estimate_anew(&mut self, now: RawInstant) {
         self.disruptions += 1;
+        // No earlier measurement compares with a later one.
+        self.learning = self.learning.map(|_| RateLimits::new());
         self.trusted_count = 0;
         self.estimator.change().disrupted();
         self.fusion.forget_forecasts();
@@ -556,28 +556,20 @@ impl Engine {
 
     fn envelope(&mut self, now: RawInstant) -> Envelope {
         match self.estimator.estimate(now) {
-            Some(estimate) => self.envelope_of(&estimate, now),
+            Some(estimate) => self.envelope_of(&estimate),
             None => Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance },
         }
     }
 
-    fn envelope_of(&self, estimate: &Estimate, now: RawInstant) -> Envelope {
+    fn envelope_of(&self, estimate: &Estimate) -> Envelope {
         let statistical = 4.0 * estimate.rate_sigma.as_f64() + self.wander.tolerance();
-        let tolerance = Rate::from_f64(statistical.max(self.unlearned(now)));
+        let unlearned = self.learning.map_or(0.0, |limits| limits.distance(estimate.rate));
+        let tolerance = Rate::from_f64(statistical.max(unlearned));
         if tolerance < self.settings.frequency_tolerance {
             Envelope { rate: estimate.rate, tolerance }
         } else {
             Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance }
         }
-    }
-
-    /// How wrong a rate may be that was learned from the best source's packets, whatever their statistics say: two of them,
-    /// each twice as wrong as is usual, over all the time. It fades before long.
-    fn unlearned(&self, now: RawInstant) -> f64 {
-        let Some(since) = self.learning else { return 0.0 };
-        let heard = self.sources.values().filter(|source| source.measurements > 0);
-        let least = heard.map(|source| source.usual_error).fold(f64::MAX, f64::min);
-        4.0 * least / (now - since).as_secs_f64().max(1e-3)
     }
 
     /// As [`envelope`](Engine::envelope), for a clock whose frequency does not jump.

@@ -105,7 +105,7 @@ impl Run {
             let record = record.map_err(unreadable)?;
             let Some(system) = record.get(time).and_then(instant) else { continue };
             let begun = *first.get_or_insert(system);
-            let since = elapsed.and_then(|i| number(record.get(i)?)).unwrap_or((system - begun) as f64 / 1e9);
+            let since = elapsed.and_then(|i| number(record.get(i)?)).unwrap_or(span(begun, system) / 1e9);
             let failed = source.and_then(|i| record.get(i)).is_some_and(|s| s == "error");
             let added = cells.iter().map(|cell| cell.of(&record, system).filter(|_| !failed)).collect();
             let drift = drift.and_then(|(i, unit)| Some(number(record.get(i)?)? * unit));
@@ -133,7 +133,7 @@ impl Cell {
         match self {
             Cell::System => Some(0.0),
             Cell::Millis(i) => number(record.get(*i)?),
-            Cell::Time(i) => Some((instant(record.get(*i)?)? - system) as f64 / 1e6),
+            Cell::Time(i) => Some(span(system, instant(record.get(*i)?)?) / 1e6),
         }
     }
 }
@@ -163,6 +163,11 @@ fn number(text: &str) -> Option<f64> {
 /// ns since 1970 of a number of seconds; exactly, if it has no exponent.
 fn instant(text: &str) -> Option<i64> {
     nanos(text).or_else(|| number(text).map(|s| (s * 1e9) as i64))
+}
+
+/// ns from one instant to another, which may be all of 584 years.
+fn span(from: i64, to: i64) -> f64 {
+    (i128::from(to) - i128::from(from)) as f64
 }
 
 fn series(file: &str, ways: &[String], lines: &[Line]) -> Vec<Series> {
