@@ -1,37 +1,16 @@
 //! An experiment from its begin to its comparison, as a person runs it: the real binary, its own engine, and servers of
 //! our own on loopback.
 
-use chronotick_core::Leap;
-use chronotick_ntp::{ReferenceId, Responder};
-use chronotick_os::ClockPair;
+mod time_server;
+
+use chronotick_clock::Span;
 use serde_json::Value;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
-
-/// A server that tells this machine's time; it ends with the process.
-fn server() -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = socket.local_addr().unwrap();
-    let responder = Responder {
-        leap: Some(Leap::None),
-        stratum: 1,
-        precision: -23,
-        reference_id: ReferenceId(*b"TEST"),
-        ..Responder::default()
-    };
-    std::thread::spawn(move || {
-        let mut buffer = [0; 512];
-        while let Ok((len, client)) = socket.recv_from(&mut buffer) {
-            let Some(reply) = responder.answer(&buffer[..len], ClockPair::now().system) else { continue };
-            let _ = socket.send_to(&reply.leaving_at(ClockPair::now().system), client);
-        }
-    });
-    address
-}
+use time_server::time_server;
 
 fn chronotick(dir: &Path, arguments: &[&str]) -> Output {
-    let servers: Vec<String> = (0..3).map(|_| server().to_string()).collect();
+    let servers: Vec<String> = (0..3).map(|_| time_server(Span::ZERO).to_string()).collect();
     let mut command = Command::new(env!("CARGO_BIN_EXE_chronotick"));
     command.args(arguments).current_dir(dir).env_clear().env("XDG_CONFIG_HOME", dir);
     command.env("CHRONOTICK_RUNTIME_DIR", dir.join("run")).env("CHRONOTICK_STATE_DIR", dir.join("state"));
@@ -39,7 +18,7 @@ fn chronotick(dir: &Path, arguments: &[&str]) -> Output {
 }
 
 fn validate(dir: &Path, more: &[&str]) -> Output {
-    let servers: Vec<String> = (0..3).map(|_| server().to_string()).collect();
+    let servers: Vec<String> = (0..3).map(|_| time_server(Span::ZERO).to_string()).collect();
     let servers = servers.join(",");
     let fixed = [
         "validate",

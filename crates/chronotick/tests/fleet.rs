@@ -1,14 +1,14 @@
 //! A fleet as a person runs it: the real program, and an `ssh` of our own on the path that runs each command in a folder
 //! named after the host.
 
-use chronotick_core::Leap;
-use chronotick_ntp::{ReferenceId, Responder};
-use chronotick_os::ClockPair;
+mod time_server;
+
+use chronotick_clock::Span;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use time_server::time_server;
 
 /// Runs what it is told where a real one would log in; a host called `down` is not reached, and `odd` says strange things.
 const SSH: &str = r#"#!/bin/sh
@@ -22,32 +22,10 @@ esac
 mkdir -p "$HOSTS/$2" && cd "$HOSTS/$2" && exec sh -c "$3"
 "#;
 
-/// A server that tells this machine's time; it ends with the process.
-fn server() -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = socket.local_addr().unwrap();
-    let reference_id = ReferenceId(*b"TEST");
-    let responder = Responder {
-        leap: Some(Leap::None),
-        stratum: 1,
-        precision: -23,
-        reference_id,
-        ..Responder::default()
-    };
-    std::thread::spawn(move || {
-        let mut buffer = [0; 512];
-        while let Ok((len, client)) = socket.recv_from(&mut buffer) {
-            let Some(reply) = responder.answer(&buffer[..len], ClockPair::now().system) else { continue };
-            let _ = socket.send_to(&reply.leaving_at(ClockPair::now().system), client);
-        }
-    });
-    address
-}
-
 fn prepare(dir: &Path, hosts: &str, more: &str) {
     fs::write(dir.join("ssh"), SSH).unwrap();
     fs::set_permissions(dir.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
-    let server = server();
+    let server = time_server(Span::ZERO);
     let config = format!(
         "preset: minimal\nclock_measurement:\n  ntp:\n    servers: [\"{server}\"]\n\
          history:\n  enabled: false\naudit:\n  enabled: false\n"
@@ -77,8 +55,8 @@ fn one_command_compares_two_nodes_and_can_be_repeated() {
     let dir = tempfile::tempdir().unwrap();
     let experiment = format!(
         "experiment:\n  name: relay\n  duration: 6s\n  sample_interval: 0.2\n  ntp_interval: 1\n  ntp_server: [\"{}\", \"{}\"]\n",
-        server(),
-        server()
+        time_server(Span::ZERO),
+        time_server(Span::ZERO)
     );
     prepare(dir.path(), "[comp-11, comp-12]", &experiment);
     let run = fleet(dir.path(), &["run"]);

@@ -1,7 +1,8 @@
 //! The main job, end to end: the real binary against real servers on loopback. Skipped where there is no chronyd.
 
-use chronotick_core::{Leap, Span};
-use chronotick_ntp::{ReferenceId, Responder};
+mod time_server;
+
+use chronotick_core::Span;
 use chronotick_os::ClockPair;
 use chronotick_peers::Chronyd;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use time_server::time_server;
 
 /// How long a state may take to come about on a busy machine before the test fails; no test measures time by it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -141,30 +143,6 @@ impl Drop for Agent {
     }
 }
 
-/// An NTP server that is wrong by `lie` and claims to be perfect; it ends with the process.
-fn liar(lie: Span) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let now = || ClockPair::now().system + lie;
-        let reference_id = ReferenceId(*b"LIAR");
-        let responder = Responder {
-            leap: Some(Leap::None),
-            stratum: 1,
-            reference_id,
-            reference: now(),
-            ..Responder::default()
-        };
-        let mut buffer = [0; 512];
-        while let Ok((len, client)) = socket.recv_from(&mut buffer) {
-            if let Some(reply) = responder.answer(&buffer[..len], now()) {
-                let _ = socket.send_to(&reply.leaving_at(now()), client);
-            }
-        }
-    });
-    address
-}
-
 /// Answers everything with rubbish of every length; it ends with the process.
 fn garbage() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -252,7 +230,7 @@ fn one_liar_among_three_changes_nothing() {
     else {
         return;
     };
-    let liar = liar(Span::from_millis(400));
+    let liar = time_server(Span::from_millis(400));
     let daemon = Daemon::start(&[liar, one.address(), two.address()]);
     daemon.wait_for("synced with a falseticker", |now| {
         let status = daemon.ask(&["sources"]);

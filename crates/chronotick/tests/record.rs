@@ -1,39 +1,16 @@
 //! The record, end to end: what the daemon measured is in the history afterwards, for other processes too.
 
-use chronotick_clock::{ClockPair, Span, Timestamp};
-use chronotick_core::Leap;
-use chronotick_ntp::{ReferenceId, Responder};
+mod time_server;
+
+use chronotick_clock::{Span, Timestamp};
 use chronotick_record::History;
-use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use time_server::time_server;
 
 /// How long a daemon may take to write something on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// An NTP server that serves the system clock; it ends with the process.
-fn server() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
-    let address = socket.local_addr().expect("it has an address");
-    std::thread::spawn(move || {
-        let now = || ClockPair::now().system;
-        let responder = Responder {
-            leap: Some(Leap::None),
-            stratum: 1,
-            reference_id: ReferenceId(*b"TEST"),
-            reference: now(),
-            ..Responder::default()
-        };
-        let mut buffer = [0; 512];
-        while let Ok((len, client)) = socket.recv_from(&mut buffer) {
-            if let Some(reply) = responder.answer(&buffer[..len], now()) {
-                let _ = socket.send_to(&reply.leaving_at(now()), client);
-            }
-        }
-    });
-    address
-}
 
 /// A daemon with directories of its own; killed when dropped.
 struct Daemon {
@@ -44,7 +21,7 @@ struct Daemon {
 impl Daemon {
     fn start() -> Daemon {
         let dirs = tempfile::tempdir().expect("a directory");
-        let servers: Vec<String> = (0..3).map(|_| server().to_string()).collect();
+        let servers: Vec<String> = (0..3).map(|_| time_server(Span::ZERO).to_string()).collect();
         let child = command(&dirs, &["run"])
             .env("CHRONOTICK_NTP_SERVERS", servers.join(","))
             .stdout(Stdio::null())

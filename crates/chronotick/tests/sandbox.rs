@@ -2,47 +2,25 @@
 //! anything that it writes, however much it logs.
 #![cfg(all(target_os = "linux", feature = "webhook"))]
 
-use chronotick_clock::ClockPair;
-use chronotick_core::Leap;
-use chronotick_ntp::{ReferenceId, Responder};
+mod time_server;
+
+use chronotick_clock::Span;
 use chronotick_peers::http::{Reply, Server};
 use chronotick_peers::{Certificates, free_tcp_address};
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use time_server::time_server;
 
 /// How long something may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 const TOKEN: &str = "token-3f9a1c77e2d84b6a95c0";
 const KEY: &str = "webhook-key-b81e6f2d4a7049";
-
-/// An NTP server that serves the system clock; it ends with the process.
-fn server() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
-    let address = socket.local_addr().expect("it has an address");
-    std::thread::spawn(move || {
-        let now = || ClockPair::now().system;
-        let responder = Responder {
-            leap: Some(Leap::None),
-            stratum: 1,
-            reference_id: ReferenceId(*b"TEST"),
-            reference: now(),
-            ..Responder::default()
-        };
-        let mut buffer = [0; 512];
-        while let Ok((len, client)) = socket.recv_from(&mut buffer) {
-            if let Some(reply) = responder.answer(&buffer[..len], now()) {
-                let _ = socket.send_to(&reply.leaving_at(now()), client);
-            }
-        }
-    });
-    address
-}
 
 /// Killed when dropped.
 struct Daemon(Child);
@@ -118,7 +96,7 @@ fn a_whole_daemon_lives_in_its_sandbox_and_tells_no_secret() {
     });
 
     let (http, keys, ntp) = (free_tcp_address(), free_tcp_address(), free_tcp_address());
-    let servers: Vec<String> = (0..3).map(|_| format!("\"{}\"", server())).collect();
+    let servers: Vec<String> = (0..3).map(|_| format!("\"{}\"", time_server(Span::ZERO))).collect();
     let file = format!(
         "clock_measurement:\n  ntp:\n    servers: [{}]\n\
          monitor:\n  alert_above: 0.000001\n  raise_after: 1\n  interval: 1\n  command_file: {}\n  webhook: {}/events\n  \
