@@ -261,7 +261,7 @@ mod tests {
         };
         assert_eq!((samples.len(), refused), (1, 1));
         let offset = (samples[0].utc - pair.system) - (samples[0].at - pair.raw);
-        assert!((offset - Span::from_secs(3)).abs() < Span::from_millis(1), "{offset}");
+        assert!((offset - Span::from_secs(3)).abs() < Span::from_millis(20), "{offset}");
         assert!(!samples[0].is_pulse, "gpsd numbers its pulses itself");
         assert!(lost.contains("closed the connection"), "{lost}");
         assert!(served.join().unwrap().contains("\"pps\":true"));

@@ -406,7 +406,7 @@ mod tests {
         writer.write(2, pair.system + Span::from_millis(40), pair.system);
         let sample = shm.next(Span::from_secs(5)).unwrap().expect("one was written");
         let offset = (sample.utc - pair.system) - (sample.at - pair.raw);
-        assert!((offset - Span::from_millis(40)).abs() < Span::from_millis(1), "{offset}");
+        assert!((offset - Span::from_millis(40)).abs() < Span::from_millis(20), "{offset}");
         assert_eq!(shm.next(Span::ZERO), Ok(None));
         // Whoever comes next finds it as it was written.
         assert!(shm.segment.read().unwrap().valid);

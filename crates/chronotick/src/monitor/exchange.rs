@@ -244,7 +244,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn question(servers: &[ServerAddress], samples: u32) -> Question {
-        Question { servers: servers.to_vec(), samples, timeout: Span::from_millis(500) }
+        Question { servers: servers.to_vec(), samples, timeout: Span::from_secs(5) }
     }
 
     #[test]

@@ -11,7 +11,16 @@ fn simulated(offset_ms: i64) -> Builder {
     TimeSynchronizer::builder().simulated(clock).drift_threshold(Span::from_millis(10))
 }
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
+
+/// That corrected time is `ahead` of the system clock, to a millisecond, however long the two readings of it take.
+fn assert_ahead(sync: &TimeSynchronizer, ahead: Span) {
+    let before = ClockPair::now().system;
+    let corrected = sync.corrected_time() - ahead;
+    let after = ClockPair::now().system;
+    let little = Span::from_millis(1);
+    assert!((before - little..=after + little).contains(&corrected), "{before:?} {corrected:?} {after:?}");
+}
 
 #[test]
 fn b01_defaults_are_five_minutes_twenty_milliseconds_servers_and_correction() {
@@ -100,8 +109,7 @@ fn b08_a_correction_has_the_sign_and_the_size_of_the_offset() {
 fn b09_corrected_time_is_ahead_of_a_clock_that_is_behind() {
     let sync = simulated(100).build();
     sync.force();
-    let ahead = sync.corrected_time() - ClockPair::now().system;
-    assert!((Span::from_millis(95)..=Span::from_millis(105)).contains(&ahead), "{ahead}");
+    assert_ahead(&sync, Span::from_millis(100));
 }
 
 #[test]
@@ -114,7 +122,7 @@ fn b10_a_reset_forgets_the_correction_and_tells() {
     let by = heard.recv_timeout(SOON).unwrap();
     assert!((by + Span::from_millis(25)).abs() < Span::from_micros(200), "{by}");
     assert_eq!(sync.status().applied_ns, 0);
-    assert!((sync.corrected_time() - ClockPair::now().system).abs() < Span::from_millis(5));
+    assert_ahead(&sync, Span::ZERO);
 }
 
 #[test]
@@ -132,7 +140,7 @@ fn b11_to_b13_levels_follow_the_drift_alone() {
 
 fn asking(servers: &[crate::config::ServerAddress]) -> Builder {
     let names: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    TimeSynchronizer::builder().servers(&names).unwrap().timeout(Span::from_millis(300)).tries(1)
+    TimeSynchronizer::builder().servers(&names).unwrap().timeout(Span::from_secs(5)).tries(1)
 }
 
 #[test]
@@ -145,12 +153,12 @@ fn b15_and_b16_bad_servers_are_named_at_once() {
 fn b17_to_b22_each_server_is_accounted_for() {
     let ahead = |ms| server(Span::from_millis(ms), Duration::ZERO, |_| ());
     let closed = chronotick_peers::free_address().to_string().parse().unwrap();
-    let sync = asking(&[ahead(48), ahead(48), ahead(48), closed]).build();
+    let sync = asking(&[ahead(4_800), ahead(4_800), ahead(4_800), closed]).build();
     let status = sync.force();
     assert_eq!((status.ntp.asked, status.ntp.answered, status.ntp.agreeing.len()), (4, 3, 3), "{status:?}");
     assert!(status.ntp.silent[0].why.contains("nobody listens"), "{status:?}");
     let offset = status.offset_ns.unwrap();
-    assert!((45_000_000..55_000_000).contains(&offset), "{offset}");
+    assert!((4_700_000_000..4_900_000_000).contains(&offset), "{offset}");
     assert_eq!(status.ntp.stratum, Some(1));
     assert!(status.last_sync.is_some() && !status.simulation);
 }
