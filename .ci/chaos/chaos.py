@@ -3,6 +3,7 @@ what a fault wants them to say; nothing leaves loopback, and no clock is touched
 
 import argparse
 import contextlib
+import glob
 import json
 import os
 import random
@@ -76,7 +77,7 @@ class Daemon:
         command = [*wrap, program, "run", *preset, "--http-listen", str(self.port), "--log-level", log, *arguments]
         self.process = subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=open(self.logfile, "ab"))
 
-    def ask(self, path="/v1/time", timeout=5):
+    def ask(self, path="/v1/time", timeout=30):
         with urllib.request.urlopen(self.url + path, timeout=timeout) as r:
             return json.load(r)
 
@@ -99,6 +100,14 @@ class Daemon:
 
     def log(self):
         return open(self.logfile, errors="replace").read()
+
+    def says(self, *words):
+        """The log, once it has a line with all of these words."""
+        end = time.monotonic() + PATIENCE
+        while not any(all(word in line for word in words) for line in self.log().splitlines()):
+            assert time.monotonic() < end, f"never said: {words}\n{self.log()}"
+            time.sleep(0.1)
+        return self.log()
 
     def rss(self):
         return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{self.process.pid}/status").read())[1])
@@ -189,11 +198,9 @@ def mounted(a, dir, fault, mount, after=""):
     wrap = in_mounts("")[0] + ["sh", "-ec", script, "sh"]
     with Daemon(a.program, dir, servers.addresses, wrap=wrap) as d:
         d.synced()
-        time.sleep(7)
+        said = [line.split("] ", 1)[-1] for line in d.says("history").splitlines()]
         answer = d.ask()
         assert answer["state"] == "synced", answer
-        said = [line.split("] ", 1)[-1] for line in d.log().splitlines()]
-        assert any("history" in line for line in said), d.log()
         assert d.stop() == 0, d.log()
         report(fault, f"{answer['state']}, as without the fault; the log: {said[0][:150]}")
 
@@ -222,9 +229,10 @@ def corrupt(a, dir):
     os.remove(f"{dir}/log")
     with Daemon(a.program, dir, servers.addresses) as d:
         answer = d.synced()
-        time.sleep(7)
-        said = d.log()
-        assert "learned.json is not understood" in said, said
+        d.says("learned.json is not understood")
+        end = time.monotonic() + PATIENCE
+        while not glob.glob(f"{dir}/state/history.damaged*") and time.monotonic() < end:
+            time.sleep(0.2)
         d.stop()
     with contextlib.closing(sqlite3.connect(f"{dir}/state/history.sqlite")) as c:
         assert c.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -243,9 +251,7 @@ def bad_model(a, dir):
         open(f"{folder}/model.safetensors", "wb").write(random.randbytes(4096))
         with Daemon(a.program, dir, servers.addresses, "--preset", "cpu_only_chronos", "--model", folder) as d:
             answer = d.synced()
-            time.sleep(3)
-            lines = [line for line in d.log().splitlines() if folder in line]
-            assert lines, d.log()
+            d.says(folder)
             d.stop()
         report("corrupt model folder", f"{answer['state']}; the log names the folder, the statistical engine answers alone")
     else:

@@ -19,10 +19,10 @@ fn serving(upstream: &[SocketAddr], further: &str) -> (Daemon, SocketAddr) {
     (Daemon::start(&yaml), address)
 }
 
-/// One exchange with the server, none if it does not answer within a second.
+/// One exchange with the server, none if it does not answer within three seconds.
 fn ask(server: SocketAddr, change: impl Fn(&mut Packet)) -> Option<Packet> {
     let socket = UdpSocket::bind((if server.is_ipv4() { "127.0.0.1" } else { "::1" }, 0)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
     let mut request = Packet::request(NtpTimestamp::from_bits(random_u64()));
     change(&mut request);
     socket.connect(server).unwrap();
