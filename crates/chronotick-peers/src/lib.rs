@@ -1,12 +1,15 @@
-//! Servers for the tests, on loopback, stopped with the test. [`http`] answers as a test says; the rest is a real chronyd
-//! on a free port, without a way to the system clock. Where it is not installed a test is skipped, and says so.
+//! Servers for the tests, on loopback, stopped with the test. [`http`] answers as a test says, [`Chronyd`] is a real one
+//! on a free port, without a way to the system clock; where it is not installed a test is skipped, and says so. [`Daemon`]
+//! is the program under test itself.
 
 #![forbid(unsafe_code)]
 
 mod certificate;
+mod daemon;
 pub mod http;
 
 pub use certificate::Certificates;
+pub use daemon::{Daemon, command, eventually};
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -123,7 +126,7 @@ fn wait_for(address: SocketAddr) {
     let mut request = [0; 48];
     // Version 4, mode 3: a client (RFC 5905 §7.3).
     request[0] = 0x23;
-    for _ in 0..200 {
+    for _ in 0..400 {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout above zero");
         let asked = socket.connect(address).and_then(|()| socket.send(&request));

@@ -4,99 +4,24 @@ mod time_server;
 
 use chronotick_core::Span;
 use chronotick_os::ClockPair;
-use chronotick_peers::Chronyd;
+use chronotick_peers::{Chronyd, Daemon, command};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use time_server::time_server;
 
-/// How long a state may take to come about on a busy machine before the test fails; no test measures time by it.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chronotick");
 
-/// A daemon with directories of its own; killed when dropped.
-struct Daemon {
-    child: Child,
-    dirs: TempDir,
+/// A daemon that asks these servers, with these further arguments.
+fn start_with(servers: &[SocketAddr], arguments: &[&str]) -> Daemon {
+    let servers: Vec<String> = servers.iter().map(|server| format!("\"{server}\"")).collect();
+    let yaml = format!("clock_measurement:\n  ntp:\n    servers: [{}]\n", servers.join(", "));
+    Daemon::start(PROGRAM, &yaml, arguments)
 }
 
-impl Daemon {
-    fn start(servers: &[SocketAddr]) -> Daemon {
-        let dirs = tempfile::tempdir().unwrap();
-        let child = Daemon::spawn(&dirs, servers);
-        Daemon { child, dirs }
-    }
-
-    /// Starts one with flags of its own.
-    #[cfg(feature = "models")]
-    fn start_with(servers: &[SocketAddr], flags: &[&str]) -> Daemon {
-        let dirs = tempfile::tempdir().unwrap();
-        let list: Vec<String> = servers.iter().map(ToString::to_string).collect();
-        let mut command = command(&dirs, &[&["run"], flags].concat());
-        command.env("CHRONOTICK_NTP_SERVERS", list.join(","));
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Daemon { child, dirs }
-    }
-
-    fn spawn(dirs: &TempDir, servers: &[SocketAddr]) -> Child {
-        let list: Vec<String> = servers.iter().map(ToString::to_string).collect();
-        let mut command = command(dirs, &["run"]);
-        command.env("CHRONOTICK_NTP_SERVERS", list.join(","));
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        command(&self.dirs, arguments).output().unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.ask(arguments);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {output:?}"))
-    }
-
-    /// Waits until `now --json` satisfies a condition.
-    fn wait_for(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let output = self.ask(&["now", "--json"]);
-            if let Ok(now) = serde_json::from_slice::<Value>(&output.stdout)
-                && condition(&now)
-            {
-                return now;
-            }
-            assert!(begun.elapsed() < PATIENCE, "never {what}: {output:?}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn wait_for_state(&self, state: &str) -> Value {
-        self.wait_for(state, |now| now["state"] == state && now["answered_by"] == "daemon")
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(dirs: &TempDir, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chronotick"));
-    command
-        .args(arguments)
-        .env_clear()
-        .env("CHRONOTICK_RUNTIME_DIR", dirs.path().join("run"))
-        .env("CHRONOTICK_STATE_DIR", dirs.path().join("state"))
-        .env("XDG_CONFIG_HOME", dirs.path());
-    command
+fn start(servers: &[SocketAddr]) -> Daemon {
+    start_with(servers, &[])
 }
 
 /// An agent: `chronotick mcp` on pipes, as its hosts start it.
@@ -108,7 +33,7 @@ struct Agent {
 
 impl Agent {
     fn start(daemon: &Daemon) -> Agent {
-        let mut command = command(&daemon.dirs, &["mcp"]);
+        let mut command = daemon.command(&["mcp"]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
@@ -177,7 +102,7 @@ fn assert_truth_inside(daemon: &Daemon) {
 #[test]
 fn from_the_first_packet_to_every_door_and_through_the_death_of_all() {
     let Some(mut server) = Chronyd::start("local stratum 1") else { return };
-    let mut daemon = Daemon::start(&[server.address()]);
+    let mut daemon = start(&[server.address()]);
     daemon.wait_for_state("synced");
     assert_truth_inside(&daemon);
     assert_eq!(daemon.ask(&["now"]).status.code(), Some(0));
@@ -199,7 +124,7 @@ fn from_the_first_packet_to_every_door_and_through_the_death_of_all() {
     server.kill();
     let early = daemon.wait_for_state("holdover");
     let wider = |now: &Value| now["bound_late_ns"].as_i64() > early["bound_late_ns"].as_i64();
-    let late = daemon.wait_for("in a wider holdover", wider);
+    let late = daemon.wait_for(&["now", "--json"], "in a wider holdover", wider);
     assert_eq!(late["state"], "holdover");
     assert_eq!(daemon.ask(&["now"]).status.code(), Some(3));
 
@@ -207,8 +132,7 @@ fn from_the_first_packet_to_every_door_and_through_the_death_of_all() {
     daemon.wait_for_state("synced");
     assert_truth_inside(&daemon);
 
-    daemon.signal("-KILL");
-    daemon.child.wait().unwrap();
+    daemon.kill();
     let dead = daemon.wait_for_state("holdover");
     assert!(dead["reason"].as_str().unwrap().contains("daemon"), "{dead}");
     let dead = daemon.wait_for_state("unsynced");
@@ -220,7 +144,7 @@ fn from_the_first_packet_to_every_door_and_through_the_death_of_all() {
     assert_eq!(view.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&view.stderr).contains("silent"), "{view:?}");
 
-    daemon.child = Daemon::spawn(&daemon.dirs, &[server.address()]);
+    daemon.restart();
     daemon.wait_for_state("synced");
 }
 
@@ -231,8 +155,8 @@ fn one_liar_among_three_changes_nothing() {
         return;
     };
     let liar = time_server(Span::from_millis(400));
-    let daemon = Daemon::start(&[liar, one.address(), two.address()]);
-    daemon.wait_for("synced with a falseticker", |now| {
+    let daemon = start(&[liar, one.address(), two.address()]);
+    daemon.wait_for(&["now", "--json"], "synced with a falseticker", |now| {
         let status = daemon.ask(&["sources"]);
         now["state"] == "synced" && String::from_utf8_lossy(&status.stdout).contains(&format!("^x {liar}"))
     });
@@ -245,9 +169,9 @@ fn one_liar_among_three_changes_nothing() {
 fn garbage_is_counted_and_changes_nothing() {
     let Some(server) = Chronyd::start("local stratum 1") else { return };
     let garbage = garbage();
-    let daemon = Daemon::start(&[garbage, server.address()]);
+    let daemon = start(&[garbage, server.address()]);
     daemon.wait_for_state("synced");
-    daemon.wait_for("told of the trouble", |_| {
+    daemon.wait_for(&["now", "--json"], "told of the trouble", |_| {
         let status = daemon.json(&["status", "--json"]);
         let rubbish = &status["sources"][0];
         assert_eq!(
@@ -271,9 +195,9 @@ fn a_model_forecasts_beside_the_bank_and_a_missing_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace.jsonl").display().to_string();
     let flags = ["--model", CHECKPOINT, "--debug-trace", "--debug-log-file", &trace];
-    let mut daemon = Daemon::start_with(&[server.address()], &flags);
+    let mut daemon = start_with(&[server.address()], &flags);
     daemon.wait_for_state("synced");
-    daemon.wait_for("with a forecast", |now| {
+    daemon.wait_for(&["now", "--json"], "with a forecast", |now| {
         let status = daemon.json(&["status", "--json"]);
         let short = &status["models"][0];
         now["state"] == "synced" && short["state"] == "ready" && short["answered"].as_u64() > Some(1)
@@ -291,8 +215,7 @@ fn a_model_forecasts_beside_the_bank_and_a_missing_one_is_named() {
     assert!(String::from_utf8_lossy(&explained.stdout).contains("short_term"), "{explained:?}");
 
     // What the daemon was told gives what it answered, forecasts and all.
-    daemon.signal("-TERM");
-    assert!(daemon.child.wait().unwrap().success());
+    assert!(daemon.stop().success());
     let replayed = daemon.json(&["replay", &trace, "--json"]);
     let replayed = &replayed["traces"][0]["replayed"];
     assert_eq!((&replayed["different"], &replayed["dropped"]), (&0.into(), &0.into()), "{replayed}");
@@ -304,7 +227,7 @@ fn a_model_forecasts_beside_the_bank_and_a_missing_one_is_named() {
         assert!(text.contains(&format!("{{\"event\":\"{event}\"")), "no {event}");
     }
 
-    let daemon = Daemon::start_with(&[server.address()], &["--model", "/nowhere/model"]);
+    let daemon = start_with(&[server.address()], &["--model", "/nowhere/model"]);
     let now = daemon.wait_for_state("synced");
     assert!(["ntp", "bank"].contains(&now["source"].as_str().unwrap()), "{now}");
     let status = daemon.json(&["status", "--json"]);
@@ -315,14 +238,13 @@ fn a_model_forecasts_beside_the_bank_and_a_missing_one_is_named() {
 #[test]
 fn a_stopped_daemon_leaves_what_it_learned_and_says_that_it_is_gone() {
     let Some(server) = Chronyd::start("local stratum 1") else { return };
-    let mut daemon = Daemon::start(&[server.address()]);
+    let mut daemon = start(&[server.address()]);
     daemon.wait_for_state("synced");
-    daemon.signal("-TERM");
-    assert!(daemon.child.wait().unwrap().success());
+    assert!(daemon.stop().success());
     let status = daemon.json(&["status", "--json"]);
     assert_eq!(status["state"], "unsynced");
     assert!(status["reason"].as_str().unwrap().contains("stopped"), "{status}");
-    assert!(daemon.dirs.path().join("state/learned.json").exists());
+    assert!(daemon.folder().join("state/learned.json").exists());
 }
 
 #[test]
@@ -330,7 +252,8 @@ fn without_a_daemon_now_measures_once_and_says_so() {
     let Some(server) = Chronyd::start("local stratum 1") else { return };
     let dirs = tempfile::tempdir().unwrap();
     let servers = server.address().to_string();
-    let output = command(&dirs, &["now", "--json", "--ntp-servers", &servers]).output().unwrap();
+    let output =
+        command(PROGRAM, dirs.path()).args(["now", "--json", "--ntp-servers", &servers]).output().unwrap();
     let now: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     assert_eq!(
         (now["state"].as_str(), now["answered_by"].as_str()),
@@ -344,7 +267,8 @@ fn without_a_daemon_now_measures_once_and_says_so() {
 fn without_any_server_nothing_is_claimed() {
     let dirs = tempfile::tempdir().unwrap();
     let nobody = chronotick_peers::free_address().to_string();
-    let output = command(&dirs, &["now", "--json", "--ntp-servers", &nobody]).output().unwrap();
+    let output =
+        command(PROGRAM, dirs.path()).args(["now", "--json", "--ntp-servers", &nobody]).output().unwrap();
     let now: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     assert_eq!((now["state"].as_str(), &now["estimate_ns"]), (Some("warmup"), &Value::Null), "{now}");
     assert_eq!(output.status.code(), Some(3));
@@ -353,7 +277,7 @@ fn without_any_server_nothing_is_claimed() {
 #[test]
 fn the_demonstration_keeps_truth_inside_and_finds_the_liar() {
     let dirs = tempfile::tempdir().unwrap();
-    let output = command(&dirs, &["demo", "--seconds", "6", "--json"]).output().unwrap();
+    let output = command(PROGRAM, dirs.path()).args(["demo", "--seconds", "6", "--json"]).output().unwrap();
     let lines: Vec<Value> =
         output.stdout.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
     assert_eq!(lines.len(), 6, "{output:?}");

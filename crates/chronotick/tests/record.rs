@@ -3,90 +3,36 @@
 mod time_server;
 
 use chronotick_clock::{Span, Timestamp};
+use chronotick_peers::{Daemon, eventually};
 use chronotick_record::History;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::path::Path;
 use time_server::time_server;
 
-/// How long a daemon may take to write something on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// A daemon with directories of its own; killed when dropped.
-struct Daemon {
-    child: Child,
-    dirs: TempDir,
-}
-
-impl Daemon {
-    fn start() -> Daemon {
-        let dirs = tempfile::tempdir().expect("a directory");
-        let servers: Vec<String> = (0..3).map(|_| time_server(Span::ZERO).to_string()).collect();
-        let child = command(&dirs, &["run"])
-            .env("CHRONOTICK_NTP_SERVERS", servers.join(","))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        Daemon { child, dirs }
-    }
-
-    fn state_dir(&self) -> std::path::PathBuf {
-        self.dirs.path().join("state")
-    }
-
-    /// Waits until the history has so many samples, and returns their extent.
-    fn wait_for_samples(&self, count: usize) -> (Timestamp, Timestamp) {
-        let begun = Instant::now();
-        loop {
-            if let Ok(history) = History::open_read_only(&self.state_dir()) {
-                let (all, end) = (Timestamp::from_nanos(0), Timestamp::from_nanos(i64::MAX));
-                let samples = history.samples(all, end).expect("can be read");
-                if samples.len() >= count {
-                    return (samples[0].system, samples[samples.len() - 1].system);
-                }
-            }
-            assert!(begun.elapsed() < PATIENCE, "no {count} samples");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    fn stop(&mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().expect("kill runs").success());
-        assert!(self.child.wait().expect("it ends").success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(dirs: &TempDir, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chronotick"));
-    command
-        .args(arguments)
-        .env_clear()
-        .env("CHRONOTICK_RUNTIME_DIR", dirs.path().join("run"))
-        .env("CHRONOTICK_STATE_DIR", dirs.path().join("state"))
-        .env("XDG_CONFIG_HOME", dirs.path());
-    command
+/// Waits until the history has so many samples, and returns their extent.
+fn wait_for_samples(state: &Path, count: usize) -> (Timestamp, Timestamp) {
+    let found = eventually("has samples", || {
+        let history = History::open_read_only(state).ok()?;
+        let (all, end) = (Timestamp::from_nanos(0), Timestamp::from_nanos(i64::MAX));
+        let samples = history.samples(all, end).expect("can be read");
+        (samples.len() >= count).then(|| (samples[0].system, samples[samples.len() - 1].system))
+    });
+    found.unwrap_or_else(|| panic!("no {count} samples"))
 }
 
 #[test]
 fn what_was_measured_is_known_afterwards() {
-    let mut daemon = Daemon::start();
-    let (first, last) = daemon.wait_for_samples(2);
-    let history = History::open_read_only(&daemon.state_dir()).expect("opens while the daemon writes");
+    let servers: Vec<String> = (0..3).map(|_| format!("\"{}\"", time_server(Span::ZERO))).collect();
+    let yaml = format!("clock_measurement:\n  ntp:\n    servers: [{}]\n", servers.join(", "));
+    let mut daemon = Daemon::start(env!("CARGO_BIN_EXE_chronotick"), &yaml, &[]);
+    let state = daemon.folder().join("state");
+    let (first, last) = wait_for_samples(&state, 2);
+    let history = History::open_read_only(&state).expect("opens while the daemon writes");
     let between = first + (last - first).half();
     let past = history.system_offset_at(between).expect("is known");
     // The servers serve this very clock.
     assert!(past.offset.correction() - past.early <= Span::ZERO, "{past:?}");
     assert!(past.offset.correction() + past.late >= Span::ZERO, "{past:?}");
-    daemon.stop();
+    assert!(daemon.stop().success());
     let end = Timestamp::from_nanos(i64::MAX);
     assert!(
         history.events(first - Span::from_secs(60), end).expect("read").iter().any(|e| e.kind == "state")
@@ -99,11 +45,8 @@ fn what_was_measured_is_known_afterwards() {
 
 /// The same by the command line: the history, an export, the audit log.
 fn what_people_ask(daemon: &Daemon, reading: Timestamp, first: Timestamp) {
-    let ask = |arguments: &[&str]| command(&daemon.dirs, arguments).output().expect("it runs");
-    let object = |arguments: &[&str]| -> serde_json::Value {
-        let output = ask(arguments);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
-    };
+    let ask = |arguments: &[&str]| daemon.ask(arguments);
+    let object = |arguments: &[&str]| daemon.json(arguments);
     let seconds = format!("{}.{:09}", reading.as_nanos() / 1_000_000_000, reading.as_nanos() % 1_000_000_000);
     let at = object(&["history", "at", &seconds, "--json"]);
     assert_eq!((&at["known"], &at["times_shown"]), (&true.into(), &1.into()), "{at}");
@@ -127,7 +70,7 @@ fn what_people_ask(daemon: &Daemon, reading: Timestamp, first: Timestamp) {
     let attested = object(&["audit", "attest", "--since", "1h", "--limit", "1s", "--json"]);
     assert_eq!(attested["within_percent"], 100.0, "{attested}");
     assert!(attested["monitored_seconds"].as_u64() >= Some(5), "{attested}");
-    let folder = daemon.state_dir().join("audit");
+    let folder = daemon.folder().join("state/audit");
     let file =
         std::fs::read_dir(&folder).expect("a folder").next().expect("a file").expect("an entry").path();
     let text = std::fs::read_to_string(&file).expect("read");

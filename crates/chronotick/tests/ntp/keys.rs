@@ -1,8 +1,8 @@
 //! Symmetric keys and interleaved mode both ways: the daemon as the client of chronyds, and a chronyd as the client of the
 //! daemon. Both read the same file of keys.
 
-use crate::daemon::{Daemon, eventually};
-use chronotick_peers::{Chronyd, free_address};
+use crate::daemon::start;
+use chronotick_peers::{Chronyd, eventually, free_address};
 use serde_json::Value;
 use std::fs::{Permissions, set_permissions, write};
 use std::os::unix::fs::PermissionsExt;
@@ -48,7 +48,7 @@ fn the_daemon_asks_chronyd_with_a_key_of_each_algorithm() {
     for (number, server) in NUMBERS.iter().zip(&servers) {
         list += &format!("      - {} key {number}\n", server.address());
     }
-    let daemon = Daemon::start(&format!(
+    let daemon = start(&format!(
         "clock_measurement:\n  ntp:\n    keys_file: {}\n    servers:\n{list}",
         keys.display()
     ));
@@ -82,7 +82,7 @@ fn a_server_with_another_key_is_not_believed_and_keys_that_others_can_read_are_n
         keys.display(),
         server.address()
     );
-    let deceived = Daemon::start(&yaml);
+    let deceived = start(&yaml);
     let sources = |what, condition: &dyn Fn(&Value) -> bool| {
         deceived.wait_for(&["sources", "--json"], what, |status| condition(&status["sources"][0]))
     };
@@ -90,7 +90,7 @@ fn a_server_with_another_key_is_not_believed_and_keys_that_others_can_read_are_n
     assert_eq!(answered(&status["sources"][0]), 0, "{status}");
 
     set_permissions(&keys, Permissions::from_mode(0o644)).unwrap();
-    let careless = Daemon::start(&yaml);
+    let careless = start(&yaml);
     let told = careless.wait_for(&["sources", "--json"], "told", |status| !status["unresolved"][0].is_null());
     let told = told["unresolved"][0].as_str().unwrap().to_owned();
     assert!(told.contains("mode 0644") && told.contains("chmod 600"), "{told}");
@@ -101,7 +101,7 @@ fn chronyd_asks_the_daemon_with_a_key_of_each_algorithm_and_interleaved() {
     let ((_folder, keys), (_others, theirs)) = (file(KEYS), file(&format!("{KEYS}7 SHA256 unknown\n")));
     let Some(upstream) = Chronyd::start("local stratum 3") else { return };
     let port = free_address().port();
-    let daemon = Daemon::start(&format!(
+    let daemon = start(&format!(
         "clock_measurement:\n  ntp:\n    keys_file: {}\n    servers: {}\nserve:\n  ntp:\n    enabled: true\n    listen: {port}\n",
         keys.display(),
         upstream.address()
@@ -145,7 +145,7 @@ fn the_daemon_asks_chronyd_interleaved() {
     let Some(server) = Chronyd::start(&format!("local stratum 1\nkeyfile {}", keys.display())) else {
         return;
     };
-    let daemon = Daemon::start(&format!(
+    let daemon = start(&format!(
         "clock_measurement:\n  ntp:\n    keys_file: {}\n    servers: {} key 4 xleave prefer\n",
         keys.display(),
         server.address()

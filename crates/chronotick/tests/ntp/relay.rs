@@ -1,6 +1,6 @@
 //! The relay: many clients at once, and no reply to the wrong one.
 
-use crate::daemon::Daemon;
+use crate::daemon::start;
 use chronotick_core::{Leap, Timestamp};
 use chronotick_ntp::{NtpTimestamp, Packet, Responder};
 use chronotick_peers::{Chronyd, free_address};
@@ -113,7 +113,7 @@ fn a_daemon_takes_the_time_through_a_relay() {
     }
     let relay = Relay::start(&servers.iter().map(Chronyd::address).collect::<Vec<_>>());
     let list: Vec<String> = relay.addresses.iter().map(ToString::to_string).collect();
-    let daemon = Daemon::start(&format!("clock_measurement:\n  ntp:\n    servers: {}", list.join(",")));
+    let daemon = start(&format!("clock_measurement:\n  ntp:\n    servers: {}", list.join(",")));
     daemon.wait_for_state("synced");
     daemon.wait_for(&["sources", "--json"], "all three trusted", |v| {
         v["sources"].as_array().is_some_and(|s| s.len() == 3 && s.iter().all(|s| s["verdict"] == "trusted"))

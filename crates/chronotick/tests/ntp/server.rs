@@ -1,10 +1,10 @@
 //! The daemon as a server.
 
-use crate::daemon::{Daemon, eventually};
+use crate::daemon::start;
 use chronotick_core::{Leap, Span, Timestamp};
 use chronotick_ntp::{Mode, NtpTimestamp, Packet, ReferenceId};
 use chronotick_os::{ClockPair, random_u64};
-use chronotick_peers::{Chronyd, free_address};
+use chronotick_peers::{Chronyd, Daemon, eventually, free_address};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn serving(upstream: &[SocketAddr], further: &str) -> (Daemon, SocketAddr) {
         "clock_measurement:\n  ntp:\n    servers: {}\nserve:\n  ntp:\n    enabled: true\n    listen: {address}\n{further}",
         list.join(",")
     );
-    (Daemon::start(&yaml), address)
+    (start(&yaml), address)
 }
 
 /// One exchange with the server, none if it does not answer within three seconds.
@@ -139,7 +139,7 @@ fn ipv6_is_served_beside_ipv4() {
         eprintln!("skipped: this machine has no IPv6 loopback");
         return;
     }
-    let daemon = Daemon::start(&format!(
+    let daemon = start(&format!(
         "clock_measurement:\n  ntp:\n    servers: {}\nserve:\n  ntp:\n    enabled: true\n    listen: [\"0.0.0.0:{port}\", \"[::]:{port}\"]\n",
         upstream.address()
     ));
@@ -154,7 +154,7 @@ fn ipv6_is_served_beside_ipv4() {
 fn a_port_that_is_taken_is_named_with_the_mend() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
-    let daemon = Daemon::start(&format!("serve:\n  ntp:\n    enabled: true\n    listen: {listen}\n"));
+    let daemon = start(&format!("serve:\n  ntp:\n    enabled: true\n    listen: {listen}\n"));
     let told = eventually("told", || {
         daemon.log().lines().find(|l| l.contains("serve.ntp.listen")).map(str::to_owned)
     });
