@@ -39,7 +39,8 @@ fn what_was_measured_is_known_afterwards() {
     );
     let runs = history.runs(first, end).expect("read");
     assert_eq!((runs.len(), runs[0].configuration.len()), (1, 64));
-    assert!(runs[0].ended >= last);
+    // One is true time, the other a reading of the system clock.
+    assert!(runs[0].ended >= last - Span::from_secs(1), "{runs:?} {last:?}");
     what_people_ask(&daemon, between, first);
 }
 
