@@ -428,12 +428,7 @@ impl Fusion {
     }
 
     /// What the members add to the bank's answer and rate at `now`, the newest measurement being of `newest`.
-    pub(crate) fn correction(
-        &self,
-        now: RawInstant,
-        newest: RawInstant,
-        bank: &BankAnswer,
-    ) -> Correction {
+    pub(crate) fn correction(&self, now: RawInstant, newest: RawInstant, bank: &BankAnswer) -> Correction {
         let deviate = |at: RawInstant| {
             let mut deviations = [None; MEMBERS];
             for (kept, deviation) in self.kept.iter().zip(&mut deviations) {
