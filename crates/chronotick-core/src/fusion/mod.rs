@@ -478,7 +478,7 @@ impl Fusion {
             self.skills[place].expected(member).map(|p| Prior { share: room * p.share, ..p })
         };
         let told = |member: usize| {
-            let prior = expected(TELLING, member)?;
+            let prior = expected(TELLING, member).filter(|prior| prior.share > 0.0)?;
             Some((self.skills[TELLING].share(member, prior) / prior.share).clamp(0.0, 1.0))
         };
         let priors = std::array::from_fn(|member| {
