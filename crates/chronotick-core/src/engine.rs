@@ -6,7 +6,7 @@
 
 use crate::bound::{Envelope, RateLimits, SourceBound, Wander};
 use crate::estimate::{Estimate, Estimator, Saved};
-use crate::fusion::{Correction, Fusion};
+use crate::fusion::{BankAnswer, Correction, Fusion};
 use crate::select::{Interval, Region, Role, Witness};
 use crate::status::{Explanation, SourceStatus, Verdict};
 use crate::symmetry::{Symmetry, Testimony};
@@ -381,14 +381,22 @@ impl Engine {
     /// How every member stands that forecasts beside the bank.
     pub fn members(&mut self, now: RawInstant) -> Vec<MemberStatus> {
         let correction = self.correction(now);
-        self.fusion.members(&correction)
+        let bank = self.bank(now);
+        self.fusion.members(&correction, bank.as_ref())
     }
 
     fn correction(&mut self, now: RawInstant) -> Correction {
-        match (self.last_trusted, self.estimator.estimate(now)) {
-            (Some(newest), Some(bank)) => self.fusion.correction(now, newest, (bank.utc, bank.rate)),
+        match (self.last_trusted, self.bank(now)) {
+            (Some(newest), Some(bank)) => self.fusion.correction(now, newest, &bank),
             _ => Correction::NONE,
         }
+    }
+
+    fn bank(&mut self, now: RawInstant) -> Option<BankAnswer> {
+        let estimate = self.estimator.estimate(now)?;
+        let steady = self.estimator.estimator.steady();
+        let sigma = estimate.variance.0[0].sqrt();
+        Some(BankAnswer { utc: estimate.utc, rate: estimate.rate, sigma, steady })
     }
 
     /// Tells the fusion where the engine stands, as often as it needs that.

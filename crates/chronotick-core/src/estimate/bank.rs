@@ -214,6 +214,11 @@ impl Bank {
         Forecast { c: origin.c + mean.c, f: origin.f + mean.f, ..mean }
     }
 
+    /// How likely it is that the clock does not oscillate, 0–1.
+    pub(super) fn steady(&self) -> f64 {
+        self.weights[..self.weights.len() - 2 * PERIODS].iter().sum()
+    }
+
     fn best(&self) -> &Filter {
         let best = (0..self.members.len()).max_by(|a, b| self.weights[*a].total_cmp(&self.weights[*b]));
         &self.members[best.unwrap_or(0)].filter

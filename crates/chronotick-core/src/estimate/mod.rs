@@ -141,6 +141,11 @@ impl Estimator {
         Estimator { frequency: plausible.then_some((rate, sigma)), ..Estimator::default() }
     }
 
+    /// How likely the bank takes it to be that the clock does not oscillate, 0–1.
+    pub(crate) fn steady(&self) -> f64 {
+        self.running.as_ref().map_or(1.0, |running| running.bank.steady())
+    }
+
     /// What to keep for the next start; `None` until the frequency is known to some parts per million.
     pub fn saved(&self) -> Option<Saved> {
         let (rate, sigma) = self.frequency()?;

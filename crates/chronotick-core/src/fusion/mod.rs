@@ -11,7 +11,7 @@ mod skill;
 use crate::{Rate, RawInstant, Span, Timestamp};
 use environment::Environment;
 pub use environment::{CHANNELS, Conditions};
-use skill::{Blend, Prior, Skill};
+use skill::{Blend, Known, Prior, Skill};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -202,7 +202,7 @@ pub struct HorizonStatus {
 }
 
 /// What is known of a member before its first forecast here, from worlds whose truth was known: at one horizon its best
-/// share, and how much that differs from world to world.
+/// share where the bank sees no oscillation, and how much that differs from world to world.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Expected {
     /// Age of the newest measurement: one of those at which members are judged, else it has no effect.
@@ -248,6 +248,16 @@ const HORIZONS: [i64; 10] = [2, 5, 10, 30, 60, 150, 300, 600, 1200, 1800];
 const KEPT: usize = 128;
 /// Points of one forecast.
 const POINTS: usize = 1024;
+/// Where the bank is certain that the clock oscillates it has filters made for that, and a member that was made to
+/// correct it has less to say: its expected share goes with this power of the chance that is left to all else.
+const UNSTEADY: f64 = 0.15;
+/// The least of that chance: evidence between filters is never taken to be worth more.
+const DOUBT: f64 = 1e-12;
+/// What the stretches of this horizon made of an expected share is known at the longer ones, whose stretches are few;
+/// its place in [`HORIZONS`].
+const TELLING: usize = 7;
+/// A member that has only what was expected of it moves the answer by no more than so many of the bank's standard deviations.
+const CREDIT: f64 = 1.5;
 
 /// The forecasts and how they turned out.
 #[derive(Clone, Debug)]
@@ -264,6 +274,17 @@ pub(crate) struct Fusion {
 struct Kept {
     outlook: Outlook,
     deviations: Vec<(f64, f64)>,
+}
+
+/// The bank's answer at an instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BankAnswer {
+    pub(crate) utc: Timestamp,
+    pub(crate) rate: Rate,
+    /// Standard deviation, ns.
+    pub(crate) sigma: f64,
+    /// How likely the bank takes it to be that the clock does not oscillate, 0–1.
+    pub(crate) steady: f64,
 }
 
 /// What is added to the bank's answer.
@@ -407,12 +428,7 @@ impl Fusion {
     }
 
     /// What the members add to the bank's answer and rate at `now`, the newest measurement being of `newest`.
-    pub(crate) fn correction(
-        &self,
-        now: RawInstant,
-        newest: RawInstant,
-        bank: (Timestamp, Rate),
-    ) -> Correction {
+    pub(crate) fn correction(&self, now: RawInstant, newest: RawInstant, bank: &BankAnswer) -> Correction {
         let deviate = |at: RawInstant| {
             let mut deviations = [None; MEMBERS];
             for (kept, deviation) in self.kept.iter().zip(&mut deviations) {
@@ -421,29 +437,29 @@ impl Fusion {
             deviations
         };
         let mut deviations = deviate(now);
-        let environment = self.environment.deviation(now, bank);
+        let environment = self.environment.deviation(now, (bank.utc, bank.rate));
         deviations[Member::Environment as usize] = environment.map(|(offset, _)| offset);
         let live = deviations.map(|d| d.is_some());
         if !live.contains(&true) {
             return Correction::NONE;
         }
         let age = (now - newest).as_secs_f64();
-        let Some(blend) = self.blend(age, live) else { return Correction::NONE };
+        let Some(blend) = self.blend(age, live, bank) else { return Correction::NONE };
         let (parts, scale) = blend.apply(&deviations);
         // What it will be in a second: readers carry the answer on until the next is published.
         let second = now + Span::from_secs(1);
         let mut later = deviate(second);
         later[Member::Environment as usize] = environment.map(|(offset, rate)| offset + rate);
-        let after = self.blend(age + 1.0, live).map_or(0.0, |b| b.apply(&later).0.iter().sum());
+        let after = self.blend(age + 1.0, live, bank).map_or(0.0, |b| b.apply(&later).0.iter().sum());
         let offset = parts.iter().sum();
         let remains = 1.0 - scale * (1.0 - blend.remains);
         Correction { offset, rate: after - offset, remains, parts, weights: blend.weights }
     }
 
     /// How much each member counts at an age of the newest measurement: between the horizons, what lies between.
-    fn blend(&self, age: f64, live: [bool; MEMBERS]) -> Option<Blend> {
+    fn blend(&self, age: f64, live: [bool; MEMBERS], bank: &BankAnswer) -> Option<Blend> {
         let above = HORIZONS.iter().position(|h| age < *h as f64).unwrap_or(HORIZONS.len());
-        let at = |i: usize| self.skills[i].blend(live, self.threshold);
+        let at = |i: usize| self.skills[i].blend(live, self.threshold, &self.known(i, bank));
         let blend = if above == 0 {
             at(0).faded(age / HORIZONS[0] as f64)
         } else if above == HORIZONS.len() {
@@ -455,8 +471,26 @@ impl Fusion {
         (!blend.is_nothing()).then_some(blend)
     }
 
+    /// What is known of the members at the horizon of this place, but for its own stretches.
+    fn known(&self, place: usize, bank: &BankAnswer) -> Known {
+        let room = bank.steady.max(DOUBT).powf(UNSTEADY);
+        let expected = |place: usize, member: usize| {
+            self.skills[place].expected(member).map(|p| Prior { share: room * p.share, ..p })
+        };
+        let told = |member: usize| {
+            let prior = expected(TELLING, member).filter(|prior| prior.share > 0.0)?;
+            Some((self.skills[TELLING].share(member, prior) / prior.share).clamp(0.0, 1.0))
+        };
+        let priors = std::array::from_fn(|member| {
+            let prior = expected(place, member)?;
+            let told = if place > TELLING { told(member).unwrap_or(1.0) } else { 1.0 };
+            Some(Prior { share: told * prior.share, ..prior })
+        });
+        Known { priors, limit: CREDIT * bank.sigma }
+    }
+
     /// How every member stands.
-    pub(crate) fn members(&self, correction: &Correction) -> Vec<MemberStatus> {
+    pub(crate) fn members(&self, correction: &Correction, bank: Option<&BankAnswer>) -> Vec<MemberStatus> {
         Member::ALL
             .into_iter()
             .map(|member| {
@@ -465,11 +499,13 @@ impl Fusion {
                 let horizons: Vec<HorizonStatus> = HORIZONS
                     .into_iter()
                     .zip(&self.skills)
-                    .filter_map(|(horizon, skill)| {
+                    .enumerate()
+                    .filter_map(|(place, (horizon, skill))| {
                         let (skill_shown, error, stretches) = skill.record(i)?;
+                        let known = self.known(place, bank?);
                         Some(HorizonStatus {
                             horizon: Span::from_secs(horizon),
-                            weight: skill.blend(alone, self.threshold).weights[i],
+                            weight: skill.blend(alone, self.threshold, &known).weights[i],
                             skill: skill_shown,
                             error: Span::from_nanos(error.round() as i64),
                             stretches,
@@ -579,6 +615,9 @@ mod tests {
         Forecast { member: Member::LongTerm, outlook, ahead: ahead.collect() }
     }
 
+    const BANK: BankAnswer =
+        BankAnswer { utc: Timestamp::from_nanos(0), rate: Rate::ZERO, sigma: 1e6, steady: 1.0 };
+
     fn foresee(forecast: &Forecast) -> Result<(), Implausible> {
         Fusion::new(Span::from_secs(1)).foresee(forecast, Rate::from_ppm(500.0))
     }
@@ -618,10 +657,15 @@ mod tests {
         fusion.begin_anew();
         fusion.foresee(&forecast(&[(30, 5), (1800, 900)]), Rate::from_ppm(500.0)).unwrap();
         let later = RawInstant::from_nanos(0) + Span::from_secs(1800);
-        let correction =
-            fusion.correction(later, RawInstant::from_nanos(0), (Timestamp::from_nanos(0), Rate::ZERO));
+        let correct = |sigma, steady| {
+            fusion.correction(later, RawInstant::from_nanos(0), &BankAnswer { sigma, steady, ..BANK })
+        };
+        let correction = correct(1e6, 1.0);
         assert!((correction.offset - 0.5 * 897_000.0).abs() < 1.0, "{correction:?}");
-        assert_eq!(fusion.members(&correction)[1].standing, Standing::Expected);
+        assert_eq!(fusion.members(&correction, Some(&BANK))[1].standing, Standing::Expected);
+        assert_eq!(correct(1e5, 1.0).offset.round(), 1.5e5);
+        // Where the bank knows an oscillation there is less room for another.
+        assert!(correct(1e6, 1e-9).offset < 0.1 * correction.offset);
     }
 
     #[test]
@@ -629,7 +673,6 @@ mod tests {
         let mut fusion = Fusion::new(Span::from_secs(1));
         fusion.foresee(&forecast(&[(30, 5), (1800, 900)]), Rate::from_ppm(500.0)).unwrap();
         let later = RawInstant::from_nanos(0) + Span::from_secs(600);
-        let bank = (Timestamp::from_nanos(0), Rate::ZERO);
-        assert_eq!(fusion.correction(later, RawInstant::from_nanos(0), bank), Correction::NONE);
+        assert_eq!(fusion.correction(later, RawInstant::from_nanos(0), &BANK), Correction::NONE);
     }
 }

@@ -19,6 +19,8 @@ pub(super) const ENOUGH: usize = 4;
 const REMEMBERED: usize = 32;
 /// Stretches that have to speak for a blend by themselves.
 const RECENT: usize = 3;
+/// So many stretches overrule what was expected of a member, if it did harm in the newest of them and in all.
+const OVERRULING: usize = 8;
 /// The shortest stretch, s: errors of the bank last for some measurements.
 const SHORTEST: f64 = 120.0;
 /// Errors and differences beyond so many times the usual are cut.
@@ -50,7 +52,15 @@ pub(super) struct Prior {
     pub(super) spread: f64,
 }
 
-/// What is known of the members at one horizon.
+/// What is known of the members at one horizon, but for the stretches there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Known {
+    pub(super) priors: [Option<Prior>; MEMBERS],
+    /// The largest correction by a member that was expected to be good, ns.
+    pub(super) limit: f64,
+}
+
+/// How the members did at one horizon.
 #[derive(Clone, Debug)]
 pub(super) struct Skill {
     length: f64,
@@ -110,6 +120,11 @@ impl Skill {
         self.priors[member] = Some(prior);
     }
 
+    /// What was known of a member before its first forecast.
+    pub(super) fn expected(&self, member: usize) -> Option<Prior> {
+        self.priors[member]
+    }
+
     /// Knows before its first measurement what another did.
     pub(super) fn expect_as(&mut self, other: &Skill) {
         self.priors = other.priors;
@@ -163,7 +178,7 @@ impl Skill {
 
     /// The best blend of those members that are alive and certain enough: of all sets of them, the one with which the
     /// bank's error has certainly become smallest.
-    pub(super) fn blend(&self, live: [bool; MEMBERS], threshold: f64) -> Blend {
+    pub(super) fn blend(&self, live: [bool; MEMBERS], threshold: f64, known: &Known) -> Blend {
         let total = self.total();
         let eligible = |i: usize| {
             let sigma = (total.error(i) / total.weight[i]).sqrt();
@@ -176,8 +191,8 @@ impl Skill {
                 continue;
             }
             let alone = (0..MEMBERS).find(|i| set == 1 << i);
-            let found = match alone.and_then(|i| Some((i, self.priors[i]?))) {
-                Some((i, prior)) => self.believed(&total, i, prior),
+            let found = match alone.and_then(|i| Some((i, known.priors[i]?))) {
+                Some((i, prior)) => self.believed(&total, i, prior, known.limit),
                 None => self.proven(&total, members),
             };
             if let Some((gain, blend)) = found
@@ -189,33 +204,51 @@ impl Skill {
         best.1
     }
 
-    /// The blend with a member of which something was known before, and its gain: its share is the mean of what was known
-    /// and of what the stretches say, weighted by the inverse of their variances.
-    fn believed(&self, total: &Stretch, member: usize, prior: Prior) -> Option<(f64, Blend)> {
-        let alone: [f64; MEMBERS] = std::array::from_fn(|i| f64::from(i == member));
-        let scores = || self.stretches.iter().map(|s| s.scores(&alone)).filter(|(_, square)| *square > 0.0);
-        let n = scores().count() as f64;
+    /// The share of a member of which something was known before: the mean of that and of what the stretches say, weighted
+    /// by the inverse of their variances.
+    pub(super) fn share(&self, member: usize, prior: Prior) -> f64 {
+        let (n, with, square) = self.sums(member);
         if n == 0.0 {
-            let weights = alone.map(|a| a * prior.share);
-            return Some((f64::MIN_POSITIVE, Blend { weights, limit: f64::INFINITY, remains: 1.0 }));
+            return prior.share;
         }
-        let (with, square) = scores().fold((0.0, 0.0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
         let ratio = with / square;
         // A few stretches that happen to agree do not make it certain.
-        let spread =
-            scores().map(|(w, s)| (w - ratio * s).powi(2)).sum::<f64>() + PRESUMED * (square / n).powi(2);
+        let spread = self.scores(member).map(|(w, s)| (w - ratio * s).powi(2)).sum::<f64>()
+            + PRESUMED * (square / n).powi(2);
         let variance = spread / square.powi(2) * n / (n + PRESUMED);
         let known = prior.spread.powi(-2);
-        let share = ((prior.share * known + ratio / variance) / (known + 1.0 / variance)).min(1.0);
-        let recent = self.stretches.iter().rev().take(RECENT).map(|s| s.scores(&alone));
+        ((prior.share * known + ratio / variance) / (known + 1.0 / variance)).clamp(0.0, 1.0)
+    }
+
+    /// The blend with such a member, and its gain.
+    fn believed(&self, total: &Stretch, member: usize, prior: Prior, limit: f64) -> Option<(f64, Blend)> {
+        let weights = |share: f64| std::array::from_fn(|i| if i == member { share } else { 0.0 });
+        let share = self.share(member, prior);
+        let (n, with, square) = self.sums(member);
+        if n == 0.0 {
+            return Some((f64::MIN_POSITIVE, Blend { weights: weights(share), limit, remains: 1.0 }));
+        }
+        let gained = 2.0 * share * with - share * share * square;
+        let recent = self.stretches.iter().rev().take(OVERRULING);
+        let recent = recent.map(|s| (s.with[member], s.between[member][member]));
         let lately: f64 = recent.map(|(w, s)| 2.0 * share * w - share * share * s).sum();
-        if share <= 0.0 || lately <= 0.0 && n >= RECENT as f64 {
+        if share <= 0.0 || n >= OVERRULING as f64 && gained <= 0.0 && lately <= 0.0 {
             return None;
         }
-        let gain = ((2.0 * share * with - share * share * square) / total.weight[member]).max(0.0);
+        let gain = (gained / total.weight[member]).max(0.0);
         let remains = remains(total, member, gain * n / (n + PRESUMED));
-        let limit = GATE * (square / total.weight[member]).sqrt();
-        Some((gain.max(f64::MIN_POSITIVE), Blend { weights: alone.map(|a| a * share), limit, remains }))
+        Some((gain.max(f64::MIN_POSITIVE), Blend { weights: weights(share), limit, remains }))
+    }
+
+    /// Of every stretch in which a member forecast: Σ e·d and Σ d².
+    fn scores(&self, member: usize) -> impl Iterator<Item = (f64, f64)> + '_ {
+        let scores = self.stretches.iter().map(move |s| (s.with[member], s.between[member][member]));
+        scores.filter(|(_, square)| *square > 0.0)
+    }
+
+    /// How many these are, and the sums of both.
+    fn sums(&self, member: usize) -> (f64, f64, f64) {
+        self.scores(member).fold((0.0, 0.0, 0.0), |sum, (w, s)| (sum.0 + 1.0, sum.1 + w, sum.2 + s))
     }
 
     /// What is certain of the gain of a set of members, as a share of the bank's squared error, and its blend.
@@ -355,51 +388,60 @@ mod tests {
     }
 
     const FIRST: [bool; MEMBERS] = [true, false, false];
+    const NOTHING: Known = Known { priors: [None; MEMBERS], limit: 0.0 };
 
     #[test]
     fn a_share_is_what_the_errors_say_and_less_while_little_is_known() {
-        let share = |hours| fed(0.5, 0.1, hours).blend(FIRST, 1e9).weights[0];
+        let share = |hours| fed(0.5, 0.1, hours).blend(FIRST, 1e9, &NOTHING).weights[0];
         assert_eq!(share(0), 0.0);
         assert!(share(1) < share(5) && (0.45..0.5).contains(&share(5)), "{} {}", share(1), share(5));
     }
 
     #[test]
     fn one_who_knows_nothing_has_no_share_and_one_who_is_contrary_neither() {
-        assert!(fed(0.0, 1.0, 5).blend(FIRST, 1e9).weights[0] < 0.05);
-        assert!(fed(-1.0, 0.1, 5).blend(FIRST, 1e9).is_nothing());
+        assert!(fed(0.0, 1.0, 5).blend(FIRST, 1e9, &NOTHING).weights[0] < 0.05);
+        assert!(fed(-1.0, 0.1, 5).blend(FIRST, 1e9, &NOTHING).is_nothing());
     }
 
     #[test]
     fn two_who_say_the_same_share_one_correction() {
-        let both = fed(0.5, 0.1, 5).blend([true, true, false], 1e9).weights;
+        let both = fed(0.5, 0.1, 5).blend([true, true, false], 1e9, &NOTHING).weights;
         assert!((both[0] + 2.0 * both[1] - 0.5).abs() < 0.05, "{both:?}");
     }
 
+    const GOOD: Prior = Prior { share: 0.8, spread: 0.2 };
+    const EXPECTED: Known = Known { priors: [Some(GOOD), None, None], limit: 5e4 };
+
     fn expected(truth: f64, own: f64, hours: i64) -> f64 {
-        let mut skill = fed(truth, own, hours);
-        skill.expect(0, Prior { share: 0.8, spread: 0.2 });
-        skill.blend(FIRST, 1e9).weights[0]
+        fed(truth, own, hours).blend(FIRST, 1e9, &EXPECTED).weights[0]
     }
 
     #[test]
     fn what_was_known_before_counts_until_evidence_says_otherwise() {
-        let mut fresh = Skill::new(600.0);
-        fresh.expect(0, Prior { share: 0.8, spread: 0.2 });
-        assert_eq!(fresh.blend(FIRST, 1e9).weights[0], 0.8);
-        assert_eq!(fresh.blend([false; MEMBERS], 1e9), Blend::NOTHING);
+        let fresh = Skill::new(600.0);
+        assert_eq!(fresh.blend(FIRST, 1e9, &EXPECTED).weights[0], 0.8);
+        assert_eq!(fresh.blend([false; MEMBERS], 1e9, &EXPECTED), Blend::NOTHING);
         assert!((0.45..0.6).contains(&expected(0.5, 0.1, 10)), "{}", expected(0.5, 0.1, 10));
         assert_eq!(expected(-1.0, 0.1, 3), 0.0);
         assert_eq!(expected(0.0, 0.1, 3), 0.0);
     }
 
     #[test]
+    fn what_was_known_before_moves_the_answer_no_further_than_allowed() {
+        for skill in [Skill::new(600.0), fed(0.5, 0.1, 5)] {
+            let blend = skill.blend(FIRST, 1e9, &EXPECTED);
+            assert_eq!(blend.apply(&[Some(1e6), None, None]).0[0].round(), 5e4);
+        }
+    }
+
+    #[test]
     fn one_who_is_less_certain_than_allowed_is_left_out() {
-        assert!(fed(0.5, 0.1, 5).blend(FIRST, 1e3).is_nothing());
+        assert!(fed(0.5, 0.1, 5).blend(FIRST, 1e3, &NOTHING).is_nothing());
     }
 
     #[test]
     fn a_correction_stays_within_what_was_proven() {
-        let blend = fed(0.5, 0.1, 5).blend(FIRST, 1e9);
+        let blend = fed(0.5, 0.1, 5).blend(FIRST, 1e9, &NOTHING);
         let (parts, scale) = blend.apply(&[Some(1e9), None, None]);
         assert!(parts[0] < 1e6 && scale < 1e-2, "{parts:?}");
         assert_eq!(blend.apply(&[Some(1e4), None, None]).1, 1.0);
@@ -412,6 +454,6 @@ mod tests {
         for i in 0..40 {
             skill.observe(&[Some((0.0, 1e5)), None, None], 1e6, later + Span::from_secs(600 * i));
         }
-        assert!(skill.blend(FIRST, 1e9).is_nothing());
+        assert!(skill.blend(FIRST, 1e9, &NOTHING).is_nothing());
     }
 }

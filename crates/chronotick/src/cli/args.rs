@@ -218,8 +218,8 @@ pub struct Train {
     /// Steps in all, instead of the recipe's.
     #[arg(long, value_name = "N", requires = "recipe")]
     pub steps: Option<usize>,
-    /// Seed, instead of the recipe's.
-    #[arg(long, value_name = "N", requires = "recipe")]
+    /// Seed, instead of the recipe's; or of the first world of each scenario to judge by.
+    #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Judge the model of this folder, or the one that comes with the program (`embedded`), instead of training one.
     #[arg(long, value_name = "DIR", conflicts_with = "recipe")]

@@ -7,7 +7,7 @@ use chronotick_tsfm::Forecaster;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Seeds of the worlds that judge begin here.
+/// Seeds of the worlds that judge begin here, if not told otherwise.
 const FIRST_SEED: u64 = 31;
 
 pub(super) fn execute(options: &Train) -> Result<ExitCode, Failure> {
@@ -18,7 +18,8 @@ pub(super) fn execute(options: &Train) -> Result<ExitCode, Failure> {
         };
         let named: Vec<&str> = options.scenarios.iter().map(String::as_str).collect();
         let scenarios = if named.is_empty() { &SCENARIOS[..] } else { &named };
-        let seeds: Vec<u64> = (FIRST_SEED..FIRST_SEED + options.seeds).collect();
+        let first = options.seed.unwrap_or(FIRST_SEED);
+        let seeds: Vec<u64> = (first..first.saturating_add(options.seeds)).collect();
         say(&chronotick_train::evaluate(&model, expected, scenarios, &seeds)?.to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
