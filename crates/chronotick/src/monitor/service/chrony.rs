@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-const TRACKING: u16 = 33;
+pub(crate) const TRACKING: u16 = 33;
 const N_SOURCES: u16 = 14;
 const SOURCE_DATA: u16 = 15;
 /// Length of a reply's header.
@@ -112,7 +112,7 @@ impl Link {
 }
 
 /// What follows the header of an answer to this request.
-fn body(answer: &[u8], command: u16, sequence: u32) -> io::Result<&[u8]> {
+pub(crate) fn body(answer: &[u8], command: u16, sequence: u32) -> io::Result<&[u8]> {
     let (header, body) =
         answer.split_at_checked(HEADER).ok_or_else(|| nonsense("its answer is too short"))?;
     let fits = header[0] == 6 && header[1] == 2 && header[4..6] == command.to_be_bytes();
@@ -168,7 +168,7 @@ pub fn ask(place: &Place) -> io::Result<Word> {
 
 /// A tracking report and the sources' reach, put together. A stratum, a reference and a leap status are not enough: when all
 /// sources are silent chronyd keeps showing them, so one of them must be heard, too.
-fn word(tracking: &[u8], sources: u32, reachable: u32, now: Timestamp) -> io::Result<Word> {
+pub(crate) fn word(tracking: &[u8], sources: u32, reachable: u32, now: Timestamp) -> io::Result<Word> {
     let reference_id = u32::from_be_bytes(number(tracking, 0)?);
     let stratum = u16::from_be_bytes(number(tracking, 24)?);
     let leap = u16::from_be_bytes(number(tracking, 26)?);
