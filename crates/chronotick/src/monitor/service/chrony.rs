@@ -194,8 +194,11 @@ pub(crate) fn word(tracking: &[u8], sources: u32, reachable: u32, now: Timestamp
     let synchronised =
         !(leap >= 3 || reference_id == 0 || stratum == 0 || stratum >= 16 || local || reachable == 0);
     let id = reference_id.to_be_bytes();
-    let named = |id: [u8; 4]| String::from_utf8_lossy(&id).trim_end_matches('\0').to_owned();
-    let text = id.iter().all(|b| b.is_ascii_graphic() || *b == 0) && reference_id != 0;
+    let named = || {
+        let text = std::str::from_utf8(&id).ok()?.trim_end_matches('\0');
+        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        plain.then(|| text.to_owned())
+    };
     Ok(Word {
         name: "chronyd",
         synchronised,
@@ -203,7 +206,7 @@ pub(crate) fn word(tracking: &[u8], sources: u32, reachable: u32, now: Timestamp
         offset_ns: synchronised.then(|| error.as_nanos()),
         error_ns: synchronised.then(|| (delay.half() + dispersion).as_nanos()),
         stratum: u8::try_from(stratum).ok().filter(|s| *s > 0),
-        reference: address(tracking, 4)?.or_else(|| text.then(|| named(id))),
+        reference: address(tracking, 4)?.or_else(named),
     })
 }
 
@@ -250,6 +253,19 @@ mod tests {
         never[27] = 3;
         let found = word(&never, 0, 0, Timestamp::from_nanos(0)).unwrap();
         assert_eq!((found.synchronised, found.offset_ns, found.stratum), (false, None, None));
+    }
+
+    #[test]
+    fn a_reference_clock_has_a_name_only_if_it_is_plain_text() {
+        for (id, name) in
+            [(b"GPS\0", Some("GPS")), (b"PTP0", Some("PTP0")), (b"\0\"0\0", None), (b"G\0S\0", None)]
+        {
+            let mut tracking = recorded();
+            tracking[..4].copy_from_slice(id);
+            tracking[20..22].fill(0);
+            let found = word(&tracking, 1, 1, Timestamp::from_nanos(0)).unwrap();
+            assert_eq!(found.reference.as_deref(), name);
+        }
     }
 
     #[test]
