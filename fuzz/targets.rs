@@ -2,15 +2,24 @@
 //! (`crates/chronotick/tests/corpora.rs`), which needs no fuzzer. A target may not panic, whatever it is given; where more is
 //! promised, that is asserted.
 
-use chronotick::config::{Config, Mcp, Overrides};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
+use chronotick::config::{Config, Http, Inventory, Mcp, Overrides};
 use chronotick::daemon::Outlets;
 use chronotick::experiment::compare::Run;
+use chronotick::experiment::table::{Columns, Table};
 use chronotick::mcp::Server;
+use chronotick::monitor::rtc;
+use chronotick::monitor::service::Word;
+use chronotick::snapshot::Snapshot;
+use chronotick::{TimeSynchronizer, fuzzing};
 use chronotick_clock::{Clock, Leap, RawInstant, Span, Timestamp, Writer};
 use chronotick_core::{Exchange, SourceId, Stamps};
 use chronotick_ntp::nts::{CookieJar, Keys, SecretKey, Session, ke};
 use chronotick_ntp::{Access, Association, KeyRing, Packet, Protection, Rate, Responder, Service, Settings};
 use chronotick_os::refclock::{gpsd, nmea, shm, sock};
+#[cfg(feature = "models")]
+use chronotick_tsfm::{Task, hub::Announced};
 use std::cell::OnceCell;
 use std::fs;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -33,6 +42,10 @@ pub(crate) const ALL: &[(&str, Target)] = &[
     ("saved_state", saved_state),
     ("tables", tables),
     ("record", record),
+    ("answers", answers),
+    ("fleet", fleet),
+    ("http", http),
+    ("files", files),
     #[cfg(feature = "models")]
     ("checkpoint", checkpoint),
 ];
@@ -277,8 +290,12 @@ fn server() -> Server {
 /// A line for the older system's probe: the answer is one line of JSON.
 fn probe(data: &[u8]) {
     let Ok(line) = std::str::from_utf8(data) else { return };
-    let answer = chronotick::fuzzing::probe(&server(), line);
+    let answer = fuzzing::probe(&server(), line);
     assert!(!answer.contains('\n') && serde_json::from_str::<serde_json::Value>(&answer).is_ok());
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// The body of a request to `/mcp`.
@@ -290,14 +307,13 @@ fn jsonrpc(data: &[u8]) {
     {
         return;
     }
-    let request = axum::http::Request::post("/mcp")
+    let request = Request::post("/mcp")
         .header("host", "127.0.0.1")
         .header("accept", "application/json, text/event-stream")
         .header("content-type", "application/json")
-        .body(axum::body::Body::from(data.to_vec()))
+        .body(Body::from(data.to_vec()))
         .expect("a request");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let response = runtime.block_on(async {
+    let response = runtime().block_on(async {
         let router = chronotick::mcp::http::router(&server());
         tower::ServiceExt::oneshot(router, request).await.expect("it always answers")
     });
@@ -306,7 +322,7 @@ fn jsonrpc(data: &[u8]) {
 
 /// What a daemon left for its successor.
 fn saved_state(data: &[u8]) {
-    if let Some(solution) = chronotick::fuzzing::saved_state(data) {
+    if let Some(solution) = fuzzing::saved_state(data) {
         let reading = solution.reading(solution.at + Span::from_secs(60));
         assert!(reading.earliest <= reading.latest);
     }
@@ -351,13 +367,213 @@ fn record(data: &[u8]) {
     }
 }
 
-/// A checkpoint: its configuration, a zero byte, its weights.
+/// What programs say that were asked: chronyd, ntpd, the system bus, a relay's upstream, an endpoint of models, a hub of them.
+fn answers(data: &[u8]) {
+    let Some((&kind, rest)) = data.split_first() else { return };
+    let told = |word: std::io::Result<Word>| match word {
+        Ok(word) => {
+            assert!(word.synchronised || word.offset_ns.is_none() && word.error_ns.is_none(), "{word:?}");
+            assert!(!word.reason.contains(char::is_control), "{word:?}");
+            assert!(!word.reference.is_some_and(|text| text.contains(char::is_control)));
+        }
+        Err(why) => assert!(!why.to_string().is_empty()),
+    };
+    match kind % 7 {
+        0 => {
+            told(fuzzing::chronyd(rest, (3, 2), UTC));
+            told(fuzzing::chronyd(rest, (3, 0), UTC));
+        }
+        1 => told(fuzzing::ntpd(rest)),
+        2 => told(fuzzing::timesyncd(rest)),
+        3 => {
+            let Some((&len, rest)) = rest.split_first() else { return };
+            let (request, reply) = rest.split_at(usize::from(len).min(rest.len()));
+            if let Some(reply) = fuzzing::relayed(request, reply) {
+                assert!(reply.len() <= request.len(), "{} bytes for {}", reply.len(), request.len());
+            }
+        }
+        #[cfg(feature = "models")]
+        4 => {
+            let Ok(text) = std::str::from_utf8(rest) else { return };
+            match fuzzing::endpoint_description(text) {
+                Ok((name, _)) => assert!(!name.contains(char::is_control)),
+                Err(why) => assert!(!why.is_empty() && !why.contains(char::is_control)),
+            }
+        }
+        #[cfg(feature = "models")]
+        5 => {
+            let tasks = [Task::from(vec![1.0, 2.0]), Task::from(vec![3.0])];
+            match fuzzing::endpoint_answer(rest, (&tasks, 2, &[0.1, 0.9])) {
+                Ok(forecasts) => {
+                    assert_eq!(forecasts.len(), tasks.len());
+                    for forecast in forecasts.iter().flatten() {
+                        assert!(forecast.point.len() == 2 && forecast.quantiles.len() == 2);
+                        let numbers = forecast.point.iter().chain(forecast.quantiles.iter().flatten());
+                        assert!(numbers.chain(forecast.mean.iter().flatten()).all(|n| n.is_finite()));
+                    }
+                }
+                Err(why) => assert!(!why.contains(char::is_control) && why.chars().count() <= 200),
+            }
+        }
+        #[cfg(feature = "models")]
+        6 => {
+            let Some((status, headers)) = head(rest) else { return };
+            let Ok(status) = StatusCode::from_bytes(status.as_bytes()) else { return };
+            if let Ok(announced) = Announced::of(status, &headers) {
+                for name in [announced.commit, announced.etag] {
+                    assert!(!name.is_empty() && !name.starts_with('.') && !name.contains('/'), "{name}");
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The first line of a text, and the headers on those that follow.
+fn head(data: &[u8]) -> Option<(&str, HeaderMap)> {
+    let mut lines = std::str::from_utf8(data).ok()?.lines();
+    let first = lines.next()?;
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(": ")?;
+        headers.append(name.parse::<HeaderName>().ok()?, value.parse().ok()?);
+    }
+    Some((first, headers))
+}
+
+/// The inventory of a fleet, what its hosts say, and what its nodes tell over the bus.
+fn fleet(data: &[u8]) {
+    let Some((&kind, rest)) = data.split_first() else { return };
+    match kind % 3 {
+        0 => {
+            file("node.yaml", b"logging:\n  level: INFO\n");
+            match Inventory::read(&file("fleet.yaml", rest)) {
+                Ok(inventory) => {
+                    assert!(!inventory.hosts.is_empty());
+                    for host in inventory.hosts {
+                        assert!(!host.address.starts_with('-'), "an option for ssh: {}", host.address);
+                    }
+                }
+                Err(invalid) => assert!(!invalid.to_string().is_empty()),
+            }
+        }
+        1 => {
+            let said = fuzzing::host(&String::from_utf8_lossy(rest)).unwrap_or_else(|why| why);
+            assert!(!said.contains(char::is_control), "{said:?}");
+        }
+        #[cfg(feature = "nats")]
+        2 => {
+            let table = fuzzing::heard(&String::from_utf8_lossy(rest));
+            assert!(!table.contains(|c: char| c.is_control() && c != '\n'), "{table:?}");
+        }
+        _ => {}
+    }
+}
+
+/// A request to the HTTP server as hyper hands it over: method and target on the first line, then the headers.
+fn http(data: &[u8]) {
+    thread_local! {
+        static ROUTES: OnceCell<(Outlets, axum::Router)> = const { OnceCell::new() };
+    }
+    let Some((line, headers)) = head(data) else { return };
+    let Some((method, target)) = line.split_once(' ') else { return };
+    let Ok(mut request) = Request::builder().method(method).uri(target).body(Body::empty()) else { return };
+    *request.headers_mut() = headers;
+    let routes = ROUTES.with(|cell| {
+        let (_, routes) = cell.get_or_init(|| {
+            let (outlets, door) = Outlets::within().expect("there is memory");
+            let settings = Http {
+                allowed_hosts: vec!["clock.example".into()],
+                allowed_origins: vec!["https://page.example".into()],
+                ..Http::default()
+            };
+            (outlets, fuzzing::http(Arc::new(door), &settings))
+        });
+        routes.clone()
+    });
+    let response = runtime().block_on(async {
+        let answer = tower::ServiceExt::oneshot(routes, request).await.expect("it always answers");
+        let (head, body) = answer.into_parts();
+        let endless = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        if !endless {
+            axum::body::to_bytes(body, usize::MAX).await.expect("the whole answer");
+        }
+        head
+    });
+    assert!(response.status != StatusCode::INTERNAL_SERVER_ERROR, "{response:?}");
+}
+
+/// Small files that others may have written, and that are read beside those of the other targets.
+fn files(data: &[u8]) {
+    let Some((&kind, rest)) = data.split_first() else { return };
+    let folder = folder();
+    match kind % 7 {
+        0 => {
+            fs::create_dir_all(folder.join("etc")).expect("a folder can be made there");
+            file("etc/adjtime", rest);
+            let _ = rtc::Rtc::below(&folder).adjtime();
+        }
+        1 => {
+            file("rtc.jsonl", rest);
+            let readings = rtc::remembered(&folder);
+            assert!(readings.is_sorted_by_key(|reading| reading.utc_secs));
+        }
+        2 => {
+            let settings = TimeSynchronizer::from_json(&String::from_utf8_lossy(rest));
+            assert!(settings.err().is_none_or(|why| !why.to_string().is_empty()));
+        }
+        3 => {
+            file("status.json", rest);
+            if let Ok(status) = Snapshot::read(&folder) {
+                let _ = (status.written_at(), status.age(RawInstant::from_nanos(0)), status.success_rate());
+            }
+        }
+        4 => {
+            let Ok(text) = std::str::from_utf8(rest) else { return };
+            if let Ok(with) = fuzzing::installed(text) {
+                assert_eq!(
+                    fuzzing::installed(&with).as_ref(),
+                    Ok(&with),
+                    "what is there already is left alone"
+                );
+            }
+        }
+        5 => {
+            let log = chronotick_sim::logged::Log::open(&file("log.csv", rest));
+            let _ = log.map(|log| log.judge().json()).map_err(|e| e.to_string());
+        }
+        _ => {
+            let path = file("table.csv", rest);
+            let _ = Table::resume(&path, Columns::default()).map_err(|e| e.to_string());
+        }
+    }
+}
+
+/// A checkpoint: its configuration, a zero byte, its weights, or where those begin with a brace the index of them. Weights that
+/// end with their header are all zero. What can be opened is asked for a forecast.
 #[cfg(feature = "models")]
 fn checkpoint(data: &[u8]) {
     let at = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    let weights = data.get(at + 1..).unwrap_or_default();
     file("config.json", &data[..at]);
-    file("model.safetensors", data.get(at + 1..).unwrap_or_default());
-    if let Err(why) = chronotick_tsfm::Forecaster::open(&folder()) {
-        assert!(!why.to_string().is_empty());
+    if weights.starts_with(b"{") {
+        let _ = fs::remove_file(folder().join("model.safetensors"));
+        file("model.safetensors.index.json", weights);
+    } else {
+        let path = file("model.safetensors", weights);
+        let header = weights.first_chunk().map(|head| u64::from_le_bytes(*head).saturating_add(8));
+        if header == Some(weights.len() as u64) {
+            let written = fs::File::options().write(true).open(path).expect("it was just written");
+            written.set_len((weights.len() + (1 << 19)) as u64).expect("it can grow there");
+        }
+    }
+    match chronotick_tsfm::Forecaster::open(&folder()) {
+        Ok(model) => {
+            let task = Task::from((0..40_i32).map(f64::from).collect::<Vec<_>>());
+            if let Ok(forecasts) = model.forecast(&[task], 3, &[]) {
+                assert_eq!(forecasts[0][0].point.len(), 3);
+            }
+        }
+        Err(why) => assert!(!why.to_string().is_empty()),
     }
 }

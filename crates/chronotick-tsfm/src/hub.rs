@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use crate::{OpenError, checkpoint};
 #[cfg(feature = "pull")]
-pub use pull::{File, Hub, Progress, PullError, Pulled};
+pub use pull::{Announced, File, Hub, Progress, PullError, Pulled};
 
 /// The revision of a repository that is meant where none is named.
 const MAIN: &str = "main";

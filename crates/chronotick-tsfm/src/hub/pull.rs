@@ -19,7 +19,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
-use ureq::http::{Response, StatusCode, Uri};
+use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::{Cache, Repository, Snapshot, home, is_name, named};
@@ -173,12 +173,15 @@ pub enum PullError {
     Index(#[from] crate::OpenError),
 }
 
-/// What the hub says about a file.
-struct Announced {
-    commit: String,
+/// What a hub says about a file, in the headers of its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// The commit that the revision is.
+    pub commit: String,
     /// The name of its contents: a checksum, unless the hub makes up its own.
-    etag: String,
-    size: Option<u64>,
+    pub etag: String,
+    /// Its length in bytes.
+    pub size: Option<u64>,
 }
 
 impl Hub {
@@ -279,7 +282,7 @@ impl Hub {
         for _ in 0..HOPS {
             let answer = self.get(&self.asking, &url, Some("bytes=0-0".into()))?;
             let within = |location: &str| location.starts_with('/') && !location.starts_with("//");
-            match header(&answer, "location") {
+            match header(answer.headers(), "location") {
                 Some(location) if answer.status().is_redirection() && within(location) => {
                     url = format!("{}{location}", origin(&url));
                     continue;
@@ -287,11 +290,11 @@ impl Hub {
                 _ => {}
             }
             let status = answer.status();
-            let code = header(&answer, "x-error-code");
+            let code = header(answer.headers(), "x-error-code");
             return match status.as_u16() {
-                200..=399 => {
-                    Announced::of(&answer).map(Some).map_err(|reason| PullError::Answer { url, reason })
-                }
+                200..=399 => Announced::of(status, answer.headers())
+                    .map(Some)
+                    .map_err(|reason| PullError::Answer { url, reason }),
                 401 | 403 if code != Some("RepoNotFound") => Err(PullError::Forbidden {
                     endpoint: self.endpoint.clone(),
                     repository: repository.clone(),
@@ -340,8 +343,8 @@ impl Hub {
     }
 }
 
-fn header<'a>(answer: &'a Response<ureq::Body>, name: &str) -> Option<&'a str> {
-    answer.headers().get(name)?.to_str().ok()
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// Scheme, host and port of an address.
@@ -351,15 +354,19 @@ fn origin(url: &str) -> String {
 }
 
 /// First byte and length of the whole in `bytes 7-41/42`.
-fn content_range(answer: &Response<ureq::Body>) -> Option<(u64, u64)> {
-    let (range, size) = header(answer, "content-range")?.strip_prefix("bytes ")?.split_once('/')?;
+fn content_range(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let (range, size) = header(headers, "content-range")?.strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
 }
 
 impl Announced {
-    fn of(answer: &Response<ureq::Body>) -> Result<Self, String> {
+    /// Reads the status and the headers of an answer; commit and name of contents can be parts of a path.
+    ///
+    /// # Errors
+    /// What is missing, or cannot be what it is called.
+    pub fn of(status: StatusCode, headers: &HeaderMap) -> Result<Self, String> {
         let named = |header_name| {
-            let value = header(answer, header_name)?;
+            let value = header(headers, header_name)?;
             Some(value.strip_prefix("W/").unwrap_or(value).trim_matches('"').to_owned())
         };
         let sound = |what, value: Option<String>| match value {
@@ -367,16 +374,16 @@ impl Announced {
             Some(value) => Err(format!("its {what} {value:?} cannot be one")),
             None => Err(format!("its answer has no {what}, as a hub's has")),
         };
-        let whole = || header(answer, "content-length")?.parse().ok();
-        let size = match answer.status() {
-            StatusCode::PARTIAL_CONTENT => content_range(answer).map(|(_, size)| size),
+        let whole = || header(headers, "content-length")?.parse().ok();
+        let size = match status {
+            StatusCode::PARTIAL_CONTENT => content_range(headers).map(|(_, size)| size),
             StatusCode::OK => whole(),
             _ => None,
         };
         Ok(Self {
             commit: sound("X-Repo-Commit", named("x-repo-commit"))?,
             etag: sound("ETag", named("x-linked-etag").or_else(|| named("etag")))?,
-            size: header(answer, "x-linked-size").and_then(|size| size.parse().ok()).or(size),
+            size: header(headers, "x-linked-size").and_then(|size| size.parse().ok()).or(size),
         })
     }
 }
@@ -505,7 +512,7 @@ impl Pulling<'_> {
         let wrong = |reason: String| PullError::Answer { url: url.into(), reason };
         let failed = |source| PullError::Cache { path: path.into(), source };
         let answer = self.hub.get(&self.hub.fetching, url, (held > 0).then(|| format!("bytes={held}-")))?;
-        let (mut held, told) = match (answer.status(), content_range(&answer)) {
+        let (mut held, told) = match (answer.status(), content_range(answer.headers())) {
             (StatusCode::PARTIAL_CONTENT, Some((start, whole))) if start == held => (held, Some(whole)),
             (StatusCode::PARTIAL_CONTENT, _) => {
                 return Err(wrong(format!("it does not go on at byte {held}")));
@@ -513,7 +520,7 @@ impl Pulling<'_> {
             // Whoever does not know ranges begins anew; so do we where there is nothing left to go on with.
             (StatusCode::OK, _) => {
                 restart(file).map_err(failed)?;
-                (0, header(&answer, "content-length").and_then(|length| length.parse().ok()))
+                (0, header(answer.headers(), "content-length").and_then(|length| length.parse().ok()))
             }
             (StatusCode::RANGE_NOT_SATISFIABLE, _) if held > 0 => {
                 restart(file).map_err(failed)?;

@@ -1,6 +1,6 @@
 //! `chronotick mcp` and `chronotick hook`: the doors for agents and for the prompt hooks of their hosts.
 
-mod install;
+pub(crate) mod install;
 
 use super::args::Arguments;
 use super::run::door_or_engine;

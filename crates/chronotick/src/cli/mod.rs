@@ -11,7 +11,7 @@ pub mod experiment;
 pub mod fleet;
 pub mod history;
 mod log;
-mod mcp;
+pub(crate) mod mcp;
 #[cfg(feature = "models")]
 mod models;
 mod monitor;

@@ -18,7 +18,7 @@ type Wanted = (&'static str, String);
 
 /// A file on the host.
 #[derive(Debug, PartialEq, Eq)]
-struct There {
+pub(crate) struct There {
     bytes: u64,
     changed: SystemTime,
     /// Of as many of its first bytes as there are here.
@@ -173,7 +173,7 @@ fn size(path: &Path) -> u64 {
 }
 
 /// A line of the listing, without its first word.
-fn listed(line: &str) -> Option<There> {
+pub(crate) fn listed(line: &str) -> Option<There> {
     let mut parts = line.split(' ');
     let (bytes, changed, digest) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
     let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(changed))?;

@@ -10,7 +10,7 @@ pub mod bus;
 #[cfg(not(feature = "nats"))]
 #[path = "no_bus.rs"]
 pub mod bus;
-mod collect;
+pub(crate) mod collect;
 mod deploy;
 mod script;
 mod ssh;
@@ -222,8 +222,14 @@ impl Fleet {
     }
 
     fn look(&self, host: &FleetHost) -> Outcome<Seen> {
-        let answer = self.ssh.script(host, &self.scripted(host, STATUS))?;
-        let said = facts(&answer)?;
+        Seen::of(&self.ssh.script(host, &self.scripted(host, STATUS))?)
+    }
+}
+
+impl Seen {
+    /// What a host answers to the question.
+    pub(crate) fn of(answer: &str) -> Outcome<Seen> {
+        let said = facts(answer)?;
         let word = |key| value(&said, key).map(clean).unwrap_or_default();
         let daemon = word("daemon");
         // What a daemon that is gone wrote last says nothing of now.
@@ -236,9 +242,7 @@ impl Fleet {
             status: status.and_then(|text| serde_json::from_str(text).ok()).map(Box::new),
         })
     }
-}
 
-impl Seen {
     /// Whether there is nothing to wait for.
     pub fn is_finished(&self) -> bool {
         self.experiment == "ended 0"
@@ -254,7 +258,7 @@ impl Seen {
         }
     }
 
-    fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         let mut words = format!("daemon {}", self.daemon);
         if let Some(status) = &self.status {
             let _ = write!(words, ", {}", clean(&status.state));

@@ -78,16 +78,8 @@ impl Server {
         more: Router,
     ) -> Result<Option<Server>, StartError> {
         let Some(address) = settings.listen else { return Ok(None) };
-        let guard = Arc::new(Guard::new(settings)?);
         let (running, stopped) = watch::channel(());
-        let served = Arc::new(Served {
-            subject: subject.into(),
-            chronicle: Chronicle::new(),
-            machine: Machine::default(),
-            counts: serve::Counts::default(),
-            strict: settings.strict_health,
-        });
-        let routes = router(served.clone(), guard, more);
+        let (served, routes) = routes(settings, subject.into(), more)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (counted, watched) = (served.clone(), Arc::downgrade(&served));
         let serving = std::thread::Builder::new().name("http".into()).spawn(move || {
@@ -123,6 +115,27 @@ impl Server {
             }
         }
     }
+}
+
+/// What answers are made from, and everything that can be asked for.
+fn routes(settings: &config::Http, subject: Subject, more: Router) -> Result<(Shared, Router), StartError> {
+    let guard = Arc::new(Guard::new(settings)?);
+    let served = Arc::new(Served {
+        subject,
+        chronicle: Chronicle::new(),
+        machine: Machine::default(),
+        counts: serve::Counts::default(),
+        strict: settings.strict_health,
+    });
+    Ok((served.clone(), router(served, guard, more)))
+}
+
+/// The routes without a server, before the daemon has told any news.
+///
+/// # Errors
+/// If the token cannot be read.
+pub(crate) fn quiet(settings: &config::Http, subject: impl Into<Subject>) -> Result<Router, StartError> {
+    routes(settings, subject.into(), Router::new()).map(|(_, routes)| routes)
 }
 
 /// Everything that can be asked for.

@@ -345,7 +345,7 @@ fn read(answer: Result<Response<ureq::Body>, ureq::Error>, limit: u64) -> Result
 }
 
 /// What a refusing server says, fit for a line of a log.
-fn complaint(text: &[u8]) -> String {
+pub(crate) fn complaint(text: &[u8]) -> String {
     let said = serde_json::from_slice(text)
         .map_or_else(|_| String::from_utf8_lossy(text).into_owned(), |Complaint { error }| error);
     plain(&said, 200)
@@ -356,7 +356,7 @@ fn plain(text: &str, longest: usize) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(longest).collect()
 }
 
-fn describe(text: &str) -> Result<(String, Abilities), String> {
+pub(crate) fn describe(text: &str) -> Result<(String, Abilities), String> {
     let told: Description =
         serde_json::from_str(text).map_err(|e| format!("its description: {}", plain(&e.to_string(), 200)))?;
     if told.chronotick_model != CONTRACT {
@@ -395,7 +395,7 @@ fn describe(text: &str) -> Result<(String, Abilities), String> {
 }
 
 /// The forecasts in an answer, if it is complete and every number is one.
-fn understand(
+pub(crate) fn understand(
     text: &str,
     tasks: &[Task],
     horizon: usize,

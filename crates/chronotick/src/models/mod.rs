@@ -4,7 +4,7 @@
 //! [`Reference`] is what a person writes, [`Model::open`] makes a [`Model`] of it, [`Model::forecast`] asks it. Nothing
 //! here fetches anything; a checkpoint that is missing gets an error that names the command which brings it.
 
-mod endpoint;
+pub(crate) mod endpoint;
 mod known;
 mod reference;
 

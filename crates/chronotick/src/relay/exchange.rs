@@ -10,7 +10,7 @@ pub(super) const LONGEST: usize = 2048;
 
 /// A request that was passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// What the reply has to echo.
     nonce: NtpTimestamp,
     /// What may stand in its place in interleaved mode (RFC 9769 §2).
@@ -22,7 +22,7 @@ pub(super) struct Request {
 
 /// What becomes of a datagram from the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Forwarded {
+pub(crate) enum Forwarded {
     /// It is no reply to the request.
     Nothing,
     /// There will be no reply.
@@ -33,7 +33,7 @@ pub(super) enum Forwarded {
 
 impl Request {
     /// Reads a client's request, and gives what to send on; none for what is no request.
-    pub(super) fn read(datagram: &[u8], nonce: u64) -> Option<(Request, Vec<u8>)> {
+    pub(crate) fn read(datagram: &[u8], nonce: u64) -> Option<(Request, Vec<u8>)> {
         let packet = Packet::parse(datagram)?;
         if packet.mode != Mode::Client || !(1..=4).contains(&packet.version) {
             return None;
@@ -55,7 +55,7 @@ impl Request {
     }
 
     /// What becomes of a datagram that came from the upstream.
-    pub(super) fn reply(&self, datagram: &[u8]) -> Forwarded {
+    pub(crate) fn reply(&self, datagram: &[u8]) -> Forwarded {
         let Some(packet) = Packet::parse(datagram) else { return Forwarded::Nothing };
         let echoed = packet.origin == self.nonce || self.other == Some(packet.origin);
         // Never more than was asked: a relay is of no use to who wants to flood others.

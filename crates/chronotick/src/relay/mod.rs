@@ -4,7 +4,7 @@
 //! that nonce goes back to who asked; the socket is closed with it. So there is no way for a reply to come to anybody
 //! else, however late it is, and however many clients send the same bytes. One thread does it all; tables have an end.
 
-mod exchange;
+pub(crate) mod exchange;
 mod upstream;
 
 pub use upstream::{Ports, usual_upstreams};

@@ -124,7 +124,7 @@ fn write(host: Client, path: &Path, command: &str) -> Result<bool, Failure> {
 }
 
 /// The text of a configuration with the entry in it; everything else as it was.
-fn with_entry(text: &str, servers: &str, command: &str) -> Result<String, String> {
+pub(crate) fn with_entry(text: &str, servers: &str, command: &str) -> Result<String, String> {
     let text = if text.trim().is_empty() { "{}\n" } else { text };
     let root = CstRootNode::parse(text, &ParseOptions::default()).map_err(|e| format!("is not JSON: {e}"))?;
     let top = root.object_value().ok_or("is not an object")?;

@@ -10,7 +10,7 @@
 mod judge;
 mod message;
 mod publish;
-mod view;
+pub(crate) mod view;
 mod watch;
 
 pub use judge::{Claim, Claims, Verdict};

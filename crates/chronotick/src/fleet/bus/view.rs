@@ -25,7 +25,7 @@ const OPEN_QUESTIONS: usize = 8;
 
 /// What was heard of all nodes.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     nodes: BTreeMap<String, Node>,
     asked: VecDeque<(u64, RawInstant)>,
     refused: u64,
@@ -46,7 +46,7 @@ struct Node {
 
 /// All nodes at one instant.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Picture {
+pub(crate) struct Picture {
     /// Whether a strict majority of the clocks can be right together.
     pub(super) majority: bool,
     /// Those that contradict others first.
@@ -96,7 +96,7 @@ pub(super) struct Row {
 
 impl Heard {
     /// A number to ask with, of an instant before it is sent.
-    pub(super) fn question(&mut self, now: RawInstant) -> u64 {
+    pub(crate) fn question(&mut self, now: RawInstant) -> u64 {
         // What every reader of JSON takes for a whole number.
         let number = random_u64() >> 11;
         self.asked.push_front((number, now));
@@ -105,7 +105,7 @@ impl Heard {
     }
 
     /// Takes a message that has come by `now`.
-    pub(super) fn hear(&mut self, subject: &str, payload: &[u8], now: RawInstant) {
+    pub(crate) fn hear(&mut self, subject: &str, payload: &[u8], now: RawInstant) {
         let Some(told) = Told::read(subject, payload) else {
             self.refused += 1;
             return;
@@ -131,7 +131,7 @@ impl Heard {
     }
 
     /// How everybody stands at `now`; `own` is what this machine's clock says, by the name that it has on the bus.
-    pub(super) fn picture(&mut self, now: RawInstant, own: Option<(&str, Claim)>) -> Picture {
+    pub(crate) fn picture(&mut self, now: RawInstant, own: Option<(&str, Claim)>) -> Picture {
         self.nodes.retain(|_, node| now - node.came <= FORGOTTEN);
         let own = own.filter(|(name, _)| !self.nodes.contains_key(*name)).map(|(_, claim)| claim);
         let judged: Vec<&Node> = self.nodes.values().filter(|node| node.counts(now)).collect();
@@ -231,7 +231,7 @@ impl Picture {
     }
 
     /// The table for people.
-    pub(super) fn as_text(&self) -> String {
+    pub(crate) fn as_text(&self) -> String {
         let mut out = format!(
             "{} nodes; {}\n",
             self.nodes.len(),

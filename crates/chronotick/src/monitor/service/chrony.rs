@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-const TRACKING: u16 = 33;
+pub(crate) const TRACKING: u16 = 33;
 const N_SOURCES: u16 = 14;
 const SOURCE_DATA: u16 = 15;
 /// Length of a reply's header.
@@ -112,7 +112,7 @@ impl Link {
 }
 
 /// What follows the header of an answer to this request.
-fn body(answer: &[u8], command: u16, sequence: u32) -> io::Result<&[u8]> {
+pub(crate) fn body(answer: &[u8], command: u16, sequence: u32) -> io::Result<&[u8]> {
     let (header, body) =
         answer.split_at_checked(HEADER).ok_or_else(|| nonsense("its answer is too short"))?;
     let fits = header[0] == 6 && header[1] == 2 && header[4..6] == command.to_be_bytes();
@@ -168,7 +168,7 @@ pub fn ask(place: &Place) -> io::Result<Word> {
 
 /// A tracking report and the sources' reach, put together. A stratum, a reference and a leap status are not enough: when all
 /// sources are silent chronyd keeps showing them, so one of them must be heard, too.
-fn word(tracking: &[u8], sources: u32, reachable: u32, now: Timestamp) -> io::Result<Word> {
+pub(crate) fn word(tracking: &[u8], sources: u32, reachable: u32, now: Timestamp) -> io::Result<Word> {
     let reference_id = u32::from_be_bytes(number(tracking, 0)?);
     let stratum = u16::from_be_bytes(number(tracking, 24)?);
     let leap = u16::from_be_bytes(number(tracking, 26)?);
@@ -194,8 +194,11 @@ fn word(tracking: &[u8], sources: u32, reachable: u32, now: Timestamp) -> io::Re
     let synchronised =
         !(leap >= 3 || reference_id == 0 || stratum == 0 || stratum >= 16 || local || reachable == 0);
     let id = reference_id.to_be_bytes();
-    let named = |id: [u8; 4]| String::from_utf8_lossy(&id).trim_end_matches('\0').to_owned();
-    let text = id.iter().all(|b| b.is_ascii_graphic() || *b == 0) && reference_id != 0;
+    let named = || {
+        let text = std::str::from_utf8(&id).ok()?.trim_end_matches('\0');
+        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        plain.then(|| text.to_owned())
+    };
     Ok(Word {
         name: "chronyd",
         synchronised,
@@ -203,7 +206,7 @@ fn word(tracking: &[u8], sources: u32, reachable: u32, now: Timestamp) -> io::Re
         offset_ns: synchronised.then(|| error.as_nanos()),
         error_ns: synchronised.then(|| (delay.half() + dispersion).as_nanos()),
         stratum: u8::try_from(stratum).ok().filter(|s| *s > 0),
-        reference: address(tracking, 4)?.or_else(|| text.then(|| named(id))),
+        reference: address(tracking, 4)?.or_else(named),
     })
 }
 
@@ -250,6 +253,19 @@ mod tests {
         never[27] = 3;
         let found = word(&never, 0, 0, Timestamp::from_nanos(0)).unwrap();
         assert_eq!((found.synchronised, found.offset_ns, found.stratum), (false, None, None));
+    }
+
+    #[test]
+    fn a_reference_clock_has_a_name_only_if_it_is_plain_text() {
+        for (id, name) in
+            [(b"GPS\0", Some("GPS")), (b"PTP0", Some("PTP0")), (b"\0\"0\0", None), (b"G\0S\0", None)]
+        {
+            let mut tracking = recorded();
+            tracking[..4].copy_from_slice(id);
+            tracking[20..22].fill(0);
+            let found = word(&tracking, 1, 1, Timestamp::from_nanos(0)).unwrap();
+            assert_eq!(found.reference.as_deref(), name);
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn request(sequence: u16) -> Vec<u8> {
 }
 
 /// Reads an answer (RFC 9327 §2 and §3.1: leap in the two highest bits of the status word, the source in the next six).
-fn word(answer: &[u8], sequence: u16) -> io::Result<Word> {
+pub(crate) fn word(answer: &[u8], sequence: u16) -> io::Result<Word> {
     let (header, data) =
         answer.split_at_checked(HEADER).ok_or_else(|| nonsense("its answer is too short"))?;
     let is_answer = header[0] & 7 == 6 && header[1] & 0x9f == 0x80 | READ_VARIABLES;

@@ -21,7 +21,14 @@ const LONGEST: usize = 1 << 16;
 /// `NotFound` or `ConnectionRefused` if there is no bus, `NotConnected` if there is no timesyncd on it, `TimedOut` or
 /// `WouldBlock` if nobody answers, `InvalidData` if something else answers.
 pub fn ask(place: &Path) -> io::Result<Word> {
-    let mut bus = Bus::connect(place)?;
+    let stream = UnixStream::connect(place)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    converse(stream)
+}
+
+/// The whole conversation with a bus, on a connection to it.
+pub(crate) fn converse(stream: impl Read + Write) -> io::Result<Word> {
+    let mut bus = Bus::greet(stream)?;
     let message = bus.property("NTPMessage")?;
     let server = bus.property("ServerName")?;
     let mut read = Reader::variant(&server, "s")?;
@@ -66,15 +73,13 @@ fn micros(micros: u64) -> Span {
     Span::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
 }
 
-struct Bus {
-    stream: BufReader<UnixStream>,
+struct Bus<S> {
+    stream: BufReader<S>,
     serial: u32,
 }
 
-impl Bus {
-    fn connect(place: &Path) -> io::Result<Bus> {
-        let mut stream = UnixStream::connect(place)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+impl<S: Read + Write> Bus<S> {
+    fn greet(mut stream: S) -> io::Result<Bus<S>> {
         // The bus knows by the socket who we are; the line has to say the same, in hexadecimal digits of decimal digits.
         let user = std::fs::metadata("/proc/self")?.uid().to_string();
         let hex: String = user.bytes().map(|b| format!("{b:02x}")).collect();
