@@ -100,6 +100,46 @@ impl SourceBound {
         };
         (lo <= hi).then_some(SourceBound { at: self.at, interval: Interval { lo, hi }, low, high })
     }
+
+    /// All that either of two statements about the same instant allows, and what lies between.
+    fn or(&self, other: &SourceBound) -> SourceBound {
+        let first = if self.interval.lo <= other.interval.lo { self } else { other };
+        let last = if self.interval.hi >= other.interval.hi { self } else { other };
+        let interval = Interval { lo: first.interval.lo, hi: last.interval.hi };
+        SourceBound { at: self.at, interval, low: first.low, high: last.high }
+    }
+}
+
+/// What the only source has said since it contradicted itself: it stepped, or the clock did, or one answer was wrong. The
+/// next tells; until then truth may be where either of them is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubt {
+    before: SourceBound,
+    since: SourceBound,
+}
+
+impl Doubt {
+    /// What was known, and what contradicts that.
+    pub(crate) fn new(before: SourceBound, since: SourceBound) -> Doubt {
+        Doubt { before, since }
+    }
+
+    /// Where truth is, if either is right.
+    pub(crate) fn bound(&self) -> SourceBound {
+        self.before.or(&self.since)
+    }
+
+    /// What is known with the next that was `said`, and what is in doubt still. Where that fits neither it is all there is.
+    pub(crate) fn settled(&self, said: &SourceBound, envelope: &Envelope) -> (SourceBound, Option<Doubt>) {
+        let [before, since] = [self.before, self.since].map(|b| b.carried_to(said.at, envelope).and(said));
+        match (before, since) {
+            (Some(before), Some(since)) => {
+                let doubt = Doubt { before, since };
+                (doubt.bound(), Some(doubt))
+            }
+            (one, other) => (one.or(other).unwrap_or(*said), None),
+        }
+    }
 }
 
 /// Between which rates that of a raw clock is which kept one, by what pairs of measurements say, each as wrong as it may be.
