@@ -286,6 +286,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_doubt_is_settled_by_the_next() {
+        let envelope = Envelope { rate: Rate::ZERO, tolerance: Rate::ZERO };
+        let [before, wild] = [0, 50_000_000].map(|position| bound(10, position, 2_000_000));
+        let doubt = Doubt::new(before, wild);
+        let hull = doubt.bound().interval;
+        assert_eq!((hull.lo, hull.hi), (before.interval.lo, wild.interval.hi));
+        for (position, right) in [(100_000, before), (49_900_000, wild)] {
+            let (known, left) = doubt.settled(&bound(20, position, 2_000_000), &envelope);
+            assert!(left.is_none() && known.interval.overlaps(&right.interval), "{known:?}");
+            assert!(known.interval.hi - known.interval.lo <= Span::from_millis(2), "{known:?}");
+        }
+        let (known, left) = doubt.settled(&bound(20, 25_000_000, 100_000_000), &envelope);
+        assert!(left.is_some() && known.interval.overlaps(&before.interval));
+        assert!(known.interval.overlaps(&wild.interval));
+    }
+
+    #[test]
     fn a_source_that_contradicts_itself_is_found_out() {
         assert_eq!(bound(0, 0, 100).and(&bound(0, 1_000, 100)), None);
     }
