@@ -22,9 +22,6 @@ const LEANS: [Lean; 2] = [Lean { sigma: 0.15, lasts: 600.0 }, Lean { sigma: 0.6,
 /// logarithm.
 const RESTLESS: [f64; 2] = [1e-7, 3e-7];
 const RESTLESS_PRIOR: f64 = -3.0;
-/// Some clocks run within this of what was known of them before, and then a few measurements need not show it.
-const TRUE_TO_NAME: [f64; 2] = [1e-9, 1e-8];
-const NEARLY_NOMINAL: f64 = 1e-6;
 /// How much less likely an oscillation, or a lean, is than neither before anything was measured, as a logarithm.
 const SWING_PRIOR: f64 = -1.0;
 const LEAN_PRIOR: f64 = -3.0;
@@ -78,11 +75,7 @@ impl Bank {
         let leaning = steady().flat_map(|w| LEANS.map(|lean| (filter(w, lean), LEAN_PRIOR)));
         let swinging = swings.map(|w| (filter(w, Lean::NONE), SWING_PRIOR));
         let restless = RESTLESS.map(|q| (filter(Wander::Walk { q }, Lean::NONE), RESTLESS_PRIOR));
-        let true_to_name = TRUE_TO_NAME.map(|q| {
-            let wander = Wander::Walk { q };
-            (Filter::new(wander, Lean::NONE, sigma, rate, rate_sigma.min(NEARLY_NOMINAL)), 0.0)
-        });
-        let all = even.chain(leaning).chain(swinging).chain(restless).chain(true_to_name);
+        let all = even.chain(leaning).chain(swinging).chain(restless);
         let members: Vec<Member> =
             all.map(|(filter, prior)| Member { filter, prior, log_likelihood: 0.0 }).collect();
         let weights = vec![1.0 / members.len() as f64; members.len()];
