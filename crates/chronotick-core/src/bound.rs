@@ -100,6 +100,46 @@ impl SourceBound {
         };
         (lo <= hi).then_some(SourceBound { at: self.at, interval: Interval { lo, hi }, low, high })
     }
+
+    /// All that either of two statements about the same instant allows, and what lies between.
+    fn or(&self, other: &SourceBound) -> SourceBound {
+        let first = if self.interval.lo <= other.interval.lo { self } else { other };
+        let last = if self.interval.hi >= other.interval.hi { self } else { other };
+        let interval = Interval { lo: first.interval.lo, hi: last.interval.hi };
+        SourceBound { at: self.at, interval, low: first.low, high: last.high }
+    }
+}
+
+/// What the only source has said since it contradicted itself: it stepped, or the clock did, or one answer was wrong. The
+/// next tells; until then truth may be where either of them is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubt {
+    before: SourceBound,
+    since: SourceBound,
+}
+
+impl Doubt {
+    /// What was known, and what contradicts that.
+    pub(crate) fn new(before: SourceBound, since: SourceBound) -> Doubt {
+        Doubt { before, since }
+    }
+
+    /// Where truth is, if either is right.
+    pub(crate) fn bound(&self) -> SourceBound {
+        self.before.or(&self.since)
+    }
+
+    /// What is known with the next that was `said`, and what is in doubt still. Where that fits neither it is all there is.
+    pub(crate) fn settled(&self, said: &SourceBound, envelope: &Envelope) -> (SourceBound, Option<Doubt>) {
+        let [before, since] = [self.before, self.since].map(|b| b.carried_to(said.at, envelope).and(said));
+        match (before, since) {
+            (Some(before), Some(since)) => {
+                let doubt = Doubt { before, since };
+                (doubt.bound(), Some(doubt))
+            }
+            (one, other) => (one.or(other).unwrap_or(*said), None),
+        }
+    }
 }
 
 /// Between which rates that of a raw clock is which kept one, by what pairs of measurements say, each as wrong as it may be.
@@ -243,6 +283,23 @@ mod tests {
         assert_eq!(both.interval.hi, Span::from_nanos(1_010_001));
         assert_eq!(both.high.ageing, Span::from_nanos(10_001));
         assert_eq!(both.high.distance(), Span::from_nanos(1_010_001));
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_settled_by_the_next() {
+        let envelope = Envelope { rate: Rate::ZERO, tolerance: Rate::ZERO };
+        let [before, wild] = [0, 50_000_000].map(|position| bound(10, position, 2_000_000));
+        let doubt = Doubt::new(before, wild);
+        let hull = doubt.bound().interval;
+        assert_eq!((hull.lo, hull.hi), (before.interval.lo, wild.interval.hi));
+        for (position, right) in [(100_000, before), (49_900_000, wild)] {
+            let (known, left) = doubt.settled(&bound(20, position, 2_000_000), &envelope);
+            assert!(left.is_none() && known.interval.overlaps(&right.interval), "{known:?}");
+            assert!(known.interval.hi - known.interval.lo <= Span::from_millis(2), "{known:?}");
+        }
+        let (known, left) = doubt.settled(&bound(20, 25_000_000, 100_000_000), &envelope);
+        assert!(left.is_some() && known.interval.overlaps(&before.interval));
+        assert!(known.interval.overlaps(&wild.interval));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Measurements, silences, disruptions and instants come in; a [`Solution`], poll intervals and [`Event`]s go out. The
 //! engine reads no clock: "now" is always an argument, and never earlier than the newest measurement.
 
-use crate::bound::{Envelope, RateLimits, SourceBound, Wander};
+use crate::bound::{Doubt, Envelope, RateLimits, SourceBound, Wander};
 use crate::estimate::{Estimate, Estimator, Saved};
 use crate::fusion::{BankAnswer, Correction, Fusion};
 use crate::select::{Interval, Region, Role, Witness};
@@ -71,6 +71,7 @@ struct Source {
     name: String,
     role: Role,
     bound: Option<SourceBound>,
+    doubt: Option<Doubt>,
     symmetry: Symmetry,
     newest: Option<Measurement>,
     verdict: Verdict,
@@ -81,6 +82,36 @@ struct Source {
 }
 
 impl Source {
+    /// Takes in what a measurement says, and tells whether that contradicts what was said before. The word of one of
+    /// several sources is its newest; of the only one there are two then, until the next.
+    fn hear(
+        &mut self,
+        said: SourceBound,
+        envelope: &Envelope,
+        alone: bool,
+        likely: Option<Interval>,
+    ) -> bool {
+        let known = self.bound.map(|b| b.carried_to(said.at, envelope));
+        let doubt = self.doubt.take().filter(|_| alone);
+        let credible = |both: &SourceBound| likely.is_none_or(|likely| both.interval.overlaps(&likely));
+        let (bound, contradiction) = match (doubt, known.map(|k| (k, k.and(&said).filter(credible)))) {
+            (Some(doubt), _) => {
+                let (bound, left) = doubt.settled(&said, envelope);
+                self.doubt = left;
+                (bound, false)
+            }
+            (None, Some((_, Some(both)))) => (both, false),
+            (None, Some((known, None))) if alone => {
+                let doubt = Doubt::new(known, said);
+                self.doubt = Some(doubt);
+                (doubt.bound(), true)
+            }
+            (None, known) => (said, known.is_some()),
+        };
+        self.bound = Some(bound);
+        contradiction
+    }
+
     /// Whether it has a say.
     fn asked(&self) -> bool {
         !self.role.noselect
@@ -92,6 +123,8 @@ impl Engine {
     const EVENTS: usize = 256;
     /// Trusted measurements before the first synced reading: one burst.
     const FIRST_MEASUREMENTS: u64 = 4;
+    /// So many standard deviations from the estimate surprise it.
+    const SURPRISE: i64 = 6;
     /// How long sources that have never answered can keep the others waiting.
     const GATHERING: Span = Span::from_secs(8);
 
@@ -129,6 +162,7 @@ impl Engine {
             name: name.into(),
             role: Role::default(),
             bound: None,
+            doubt: None,
             symmetry: Symmetry::default(),
             newest: None,
             verdict: Verdict::Unmeasured,
@@ -167,6 +201,8 @@ impl Engine {
     pub fn measure(&mut self, m: &Measurement) {
         let envelope = self.envelope(m.received);
         self.carry(m.received);
+        let alone = self.sources.iter().all(|(id, s)| *id == m.source || !s.asked() || s.bound.is_none());
+        let likely = self.likely(m.received).filter(|_| alone);
         let Some(source) = self.sources.get_mut(&m.source) else { return };
         let (origin_raw, origin_utc) = *self.origin.get_or_insert((m.at, m.utc));
         if source.newest.is_some_and(|newest| m.received < newest.received) {
@@ -177,13 +213,8 @@ impl Engine {
         if self.settings.asymmetry > 0 {
             source.symmetry.observe(m, said, self.settings.asymmetry);
         }
-        let known = source.bound.map(|b| b.carried_to(m.received, &envelope));
-        let (bound, contradiction) = match known.map(|k| k.and(&said)) {
-            Some(Some(both)) => (both, false),
-            Some(None) => (said, true),
-            None => (said, false),
-        };
-        source.bound = Some(bound);
+        let contradiction = source.hear(said, &envelope, alone, likely);
+        let doubtful = contradiction && source.doubt.is_some();
         source.newest = Some(*m);
         source.measurements += 1;
         if contradiction {
@@ -192,7 +223,9 @@ impl Engine {
             self.push_event(stepped);
         }
         self.select(m.received);
-        if self.sources[&m.source].verdict == Verdict::Trusted && self.teaches(m.source) {
+        if doubtful {
+            self.poll_eagerly(m.received);
+        } else if self.sources[&m.source].verdict == Verdict::Trusted && self.teaches(m.source) {
             if let Some((utc, variance)) = self.estimator.estimator.without_path(m) {
                 self.fusion.judge(m.at, utc, variance * 1e18, m.received);
                 self.compare(m, utc);
@@ -213,6 +246,15 @@ impl Engine {
             }
         }
         self.advance(m.received);
+    }
+
+    /// Where the estimate says that truth is at `now`, on the nominal scale, if a measurement is not to surprise it.
+    fn likely(&mut self, now: RawInstant) -> Option<Interval> {
+        let (origin_raw, origin_utc) = self.origin?;
+        let estimate = self.estimator.estimate(now)?;
+        let position = (estimate.utc - origin_utc) - (now - origin_raw);
+        let far = estimate.variance.sigma(Span::ZERO).times(Engine::SURPRISE);
+        Some(Interval { lo: position - far, hi: position + far })
     }
 
     /// Lets a measurement limit the rate, until the estimator's is known so well.
@@ -532,7 +574,7 @@ impl Engine {
         self.majority = None;
         self.last_trusted = None;
         for source in self.sources.values_mut() {
-            source.bound = None;
+            (source.bound, source.doubt) = (None, None);
             source.symmetry.forget_time();
             source.verdict = Verdict::Unmeasured;
         }
@@ -641,7 +683,8 @@ impl Engine {
         let majority = region.is_some_and(|region| region.majority);
         let envelope = self.envelope(now);
         // By what the majority agrees on: a preferred source that comes or goes is no jump.
-        if let Some(region) = region.filter(|r| r.majority).map(|r| r.agreed)
+        let doubtful = self.sources.values().any(|s| s.doubt.is_some());
+        if let Some(region) = region.filter(|r| r.majority && !doubtful).map(|r| r.agreed)
             && let Some((then, before)) = self.majority.replace((now, region))
         {
             let (moved, widened) = (envelope.rate.over(now - then), envelope.tolerance.over(now - then));

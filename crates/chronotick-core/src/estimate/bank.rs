@@ -18,6 +18,10 @@ const PERIODS: usize = 15;
 /// How far the queues of all paths may lean to one side, together, and for how long, s: the waits of the moment, and a
 /// way that is always the busier one.
 const LEANS: [Lean; 2] = [Lean { sigma: 0.15, lasts: 600.0 }, Lean { sigma: 0.6, lasts: 7200.0 }];
+/// A clock that somebody steers changes its rate by parts per million within minutes. How much less likely that is, as a
+/// logarithm.
+const RESTLESS: [f64; 2] = [1e-7, 3e-7];
+const RESTLESS_PRIOR: f64 = -3.0;
 /// How much less likely an oscillation, or a lean, is than neither before anything was measured, as a logarithm.
 const SWING_PRIOR: f64 = -1.0;
 const LEAN_PRIOR: f64 = -3.0;
@@ -52,6 +56,8 @@ const LIVES: [u32; 4] = [12, 40, 120, 400];
 const JUMP: f64 = 3e-6;
 /// A jump is believed when the measurements since are so much more likely with it, as a logarithm.
 const CONVINCING: f64 = 8.5;
+/// A measurement is taken for what it is up to so many standard deviations.
+const FAR: f64 = 3.0;
 const AFTER_JUMP: Wander = Wander::Walk { q: 3e-9 };
 
 impl Bank {
@@ -68,7 +74,8 @@ impl Bank {
         let even = steady().map(|w| (filter(w, Lean::NONE), 0.0));
         let leaning = steady().flat_map(|w| LEANS.map(|lean| (filter(w, lean), LEAN_PRIOR)));
         let swinging = swings.map(|w| (filter(w, Lean::NONE), SWING_PRIOR));
-        let all = even.chain(leaning).chain(swinging);
+        let restless = RESTLESS.map(|q| (filter(Wander::Walk { q }, Lean::NONE), RESTLESS_PRIOR));
+        let all = even.chain(leaning).chain(restless).chain(swinging);
         let members: Vec<Member> =
             all.map(|(filter, prior)| Member { filter, prior, log_likelihood: 0.0 }).collect();
         let weights = vec![1.0 / members.len() as f64; members.len()];
@@ -216,6 +223,7 @@ impl Bank {
 
     /// How likely it is that the clock does not oscillate, 0–1.
     pub(super) fn steady(&self) -> f64 {
+        // The filters with an oscillation come last.
         self.weights[..self.weights.len() - 2 * PERIODS].iter().sum()
     }
 
@@ -250,9 +258,12 @@ impl Jump {
 fn tell(filter: &mut Filter, innovation: &Innovation, r: f64) -> f64 {
     let s = innovation.v + r;
     let z = innovation.e.abs() / s.sqrt();
-    let surprise = if z < 3.0 { 0.5 * z * z } else { 3.0 * z - 4.5 };
-    // Huber: what lies further out than three sigma pulls no harder than at three.
-    let r = if z > 3.0 { (z / 3.0).powi(2) * s - innovation.v } else { r };
-    filter.correct(innovation, r);
-    -surprise - 0.5 * s.ln()
+    let far = z / FAR;
+    if far <= 1.0 {
+        filter.correct(innovation, r);
+        return -0.5 * (z * z + s.ln());
+    }
+    // Huber: what lies further out pulls no harder, and what lies ever further out says ever less more of who was right.
+    filter.correct(innovation, far * far * s - innovation.v);
+    -(FAR * FAR * (0.5 + far.ln())) - 0.5 * s.ln()
 }

@@ -171,7 +171,8 @@ impl Estimator {
         let delay = measurement.delay.as_secs_f64();
         let slot = self.slot(measurement.source);
         let shared = self.others_are_raised(slot);
-        let path = self.paths[slot].get_or_insert_with(|| PathState::new(measurement.source, now));
+        let path =
+            self.paths[slot].get_or_insert_with(|| PathState::new(measurement.source, delay.abs(), now));
         path.newest = now;
         let (rate, rate_sigma) = self.frequency.unwrap_or((0.0, FREQUENCY_SIGMA));
         let running = self.running.get_or_insert_with(|| Running {
@@ -291,7 +292,7 @@ impl Estimator {
             return;
         }
         let slot = self.slot(source);
-        let path = self.paths[slot].get_or_insert_with(|| PathState::new(source, now));
+        let path = self.paths[slot].get_or_insert_with(|| PathState::new(source, floor.as_secs_f64(), now));
         path.routes.expect(floor.as_secs_f64(), now);
     }
 
@@ -370,6 +371,7 @@ impl Running {
         let Some(path) = &mut paths[slot] else { return };
         let r = path.noise.variance(excess);
         let sight = Sight { y, path: slot, back, excess: excess.most, r };
+        let mut judged = None;
         if !path.known {
             path.known = true;
             // The first path is where zero is; the others are measured against it.
@@ -378,13 +380,14 @@ impl Running {
             self.bank.reset_path(slot, 0.0, variance);
         } else {
             let expected = self.bank.expect(&sight);
+            judged = Some((expected.e, expected.v));
             if expected.e.abs() > GATE * (expected.v + r).sqrt() + excess.most {
                 // A clock that stepped shows the same error again; what scatters is noise that the delay does not explain.
                 let again = path.rejected == 0 || (expected.e - path.astray).abs() < 0.5 * path.astray.abs();
                 path.astray = expected.e;
                 path.rejected = if again { path.rejected + 1 } else { 1 };
                 if !again {
-                    path.noise.widen(excess, expected.e);
+                    path.noise.judge(excess, expected.e, expected.v);
                 }
                 self.contradicted(slot, expected.e, paths);
                 return;
@@ -394,6 +397,9 @@ impl Running {
         path.seen += 1;
         path.usual += (r - path.usual) / f64::from(path.seen.min(64));
         let (e, v) = self.bank.correct(&sight);
+        if let Some((e, v)) = judged {
+            path.noise.judge(excess, e, v);
+        }
         path.noise.learn(excess, e, v);
         self.whiteness.observe(e, v + r);
     }
@@ -437,7 +443,7 @@ impl Running {
 }
 
 impl PathState {
-    fn new(source: SourceId, now: RawInstant) -> PathState {
+    fn new(source: SourceId, delay: f64, now: RawInstant) -> PathState {
         PathState {
             source,
             routes: Routes::new(),
@@ -445,7 +451,7 @@ impl PathState {
             seen: 0,
             rejected: 0,
             astray: 0.0,
-            noise: Noise::new(),
+            noise: Noise::new(delay),
             usual: 0.0,
             newest: now,
         }
