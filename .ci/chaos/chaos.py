@@ -23,6 +23,14 @@ import urllib.request
 PATIENCE = 60
 
 
+def until(good, otherwise):
+    """Waits for a condition; `otherwise` says what was missed."""
+    end = time.monotonic() + PATIENCE
+    while not good():
+        assert time.monotonic() < end, otherwise()
+        time.sleep(0.1)
+
+
 class TimeServers:
     """NTP servers on loopback. `ahead` is what each adds to the system clock, in seconds; `loss` what it does not answer."""
 
@@ -103,10 +111,7 @@ class Daemon:
 
     def says(self, *words):
         """The log, once it has a line with all of these words."""
-        end = time.monotonic() + PATIENCE
-        while not any(all(word in line for word in words) for line in self.log().splitlines()):
-            assert time.monotonic() < end, f"never said: {words}\n{self.log()}"
-            time.sleep(0.1)
+        until(lambda: any(all(word in line for word in words) for line in self.log().splitlines()), lambda: f"never said: {words}\n{self.log()}")
         return self.log()
 
     def rss(self):
@@ -217,9 +222,7 @@ def corrupt(a, dir):
     servers = TimeServers()
     with Daemon(a.program, dir, servers.addresses) as d:
         d.synced()
-        end = time.monotonic() + PATIENCE
-        while not os.path.exists(f"{dir}/state/history.sqlite") and time.monotonic() < end:
-            time.sleep(0.2)
+        until(lambda: os.path.exists(f"{dir}/state/history.sqlite"), lambda: f"no history\n{d.log()}")
         time.sleep(6)
         d.stop()
     for name in ("history.sqlite", "learned.json"):
@@ -230,9 +233,7 @@ def corrupt(a, dir):
     with Daemon(a.program, dir, servers.addresses) as d:
         answer = d.synced()
         d.says("learned.json is not understood")
-        end = time.monotonic() + PATIENCE
-        while not glob.glob(f"{dir}/state/history.damaged*") and time.monotonic() < end:
-            time.sleep(0.2)
+        until(lambda: glob.glob(f"{dir}/state/history.damaged*"), lambda: f"nothing was set aside\n{d.log()}")
         d.stop()
     with contextlib.closing(sqlite3.connect(f"{dir}/state/history.sqlite")) as c:
         assert c.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -422,14 +422,19 @@ impl Engine {
 
     /// How every member stands that forecasts beside the bank.
     pub fn members(&mut self, now: RawInstant) -> Vec<MemberStatus> {
-        let correction = self.correction(now);
         let bank = self.bank(now);
+        let correction = self.corrected(now, bank.as_ref());
         self.fusion.members(&correction, bank.as_ref())
     }
 
     fn correction(&mut self, now: RawInstant) -> Correction {
-        match (self.last_trusted, self.bank(now)) {
-            (Some(newest), Some(bank)) => self.fusion.correction(now, newest, &bank),
+        let bank = self.bank(now);
+        self.corrected(now, bank.as_ref())
+    }
+
+    fn corrected(&self, now: RawInstant, bank: Option<&BankAnswer>) -> Correction {
+        match (self.last_trusted, bank) {
+            (Some(newest), Some(bank)) => self.fusion.correction(now, newest, bank),
             _ => Correction::NONE,
         }
     }

@@ -171,8 +171,7 @@ fn garbage_is_counted_and_changes_nothing() {
     let garbage = garbage();
     let daemon = start(&[garbage, server.address()]);
     daemon.wait_for_state("synced");
-    daemon.wait_for(&["now", "--json"], "told of the trouble", |_| {
-        let status = daemon.json(&["status", "--json"]);
+    daemon.wait_for(&["status", "--json"], "told of the trouble", |status| {
         let rubbish = &status["sources"][0];
         assert_eq!(
             (&rubbish["address"], &rubbish["answers"]),
