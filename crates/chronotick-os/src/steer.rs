@@ -141,9 +141,9 @@ mod linux {
         fn step(&mut self, by: Span) -> io::Result<()> {
             let mut timex = blank();
             timex.modes = ADJ_SETOFFSET | libc::ADJ_NANO;
-            timex.time.tv_sec = by.as_nanos().div_euclid(1_000_000_000) as libc::time_t;
+            timex.time.tv_sec = by.as_nanos().div_euclid(1_000_000_000) as _;
             // With ADJ_NANO the field holds nanoseconds, and is never negative.
-            timex.time.tv_usec = by.as_nanos().rem_euclid(1_000_000_000) as libc::suseconds_t;
+            timex.time.tv_usec = by.as_nanos().rem_euclid(1_000_000_000) as _;
             adjust(&mut timex)
         }
     }
