@@ -16,7 +16,7 @@ mod tests;
 
 use crate::{Levels, Measurement, Rate, RawInstant, SourceId, Span, Timestamp, Variance};
 use bank::{Bank, PATH_WALK};
-use calibrate::Whiteness;
+use calibrate::{Slowness, Whiteness};
 use consensus::{Opinion, consensus};
 use filter::{PATHS, Sight};
 use floor::Excess;
@@ -94,6 +94,7 @@ struct Running {
     disagreement: f64,
     empty: bool,
     whiteness: Whiteness,
+    slowness: Slowness,
 }
 
 #[derive(Clone, Debug)]
@@ -184,6 +185,7 @@ impl Estimator {
             disagreement: 0.0,
             empty: true,
             whiteness: Whiteness::default(),
+            slowness: Slowness::default(),
         });
         running.bank.advance((now - running.now).as_secs_f64());
         running.now = now;
@@ -237,7 +239,7 @@ impl Estimator {
                 [
                     f.cc * running.whiteness.factor()
                         + running.disagreement
-                        + running.whiteness.excess()
+                        + running.excess()
                         + 1e-18,
                     2.0 * f.cf,
                     f.ff,
@@ -265,7 +267,7 @@ impl Estimator {
         let running = self.running.as_ref()?;
         let (_, path) = self.known_path(m.source)?;
         let excess = path.routes.floor().judge(m.delay.as_secs_f64());
-        Some((path.noise.variance(&excess), running.disagreement + running.whiteness.excess()))
+        Some((path.noise.variance(&excess), running.disagreement + running.excess()))
     }
 
     /// What is known of the path to a source.
@@ -330,6 +332,11 @@ impl Running {
     /// The mean of the paths' offsets by their weights, s.
     fn consensus(&self) -> f64 {
         (0..PATHS).map(|slot| self.weights[slot] * self.bank.path(slot)).sum()
+    }
+
+    /// The variance of the estimate beyond what the filters and the paths' disagreement say, s².
+    fn excess(&self) -> f64 {
+        self.whiteness.excess() + self.slowness.variance()
     }
 
     /// Takes in a delay; on another route the path's offset is another.
@@ -402,6 +409,7 @@ impl Running {
         }
         path.noise.learn(excess, e, v);
         self.whiteness.observe(e, v + r);
+        self.slowness.observe(excess, v / (v + r));
     }
 
     /// Either a path or the clock is not where it was: the clock if most of the paths say so.
