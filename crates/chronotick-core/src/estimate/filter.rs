@@ -203,6 +203,15 @@ pub(super) struct Innovation {
     with_state: Vector,
 }
 
+impl Innovation {
+    /// The share of it by which the correction plus weighted path offsets moves, where the measurement's own variance is `r`
+    /// (s²).
+    pub(super) fn gain(&self, r: f64, paths: &[f64; PATHS]) -> f64 {
+        let offsets: f64 = paths.iter().zip(&self.with_state[FIRST..]).map(|(w, c)| w * c).sum();
+        (self.with_state[0] + offsets) / (self.v + r)
+    }
+}
+
 /// Where a linear function of the state will be.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Forecast {

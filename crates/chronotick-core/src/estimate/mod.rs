@@ -237,10 +237,7 @@ impl Estimator {
             rate_sigma: Rate::from_f64(f.ff.sqrt()),
             variance: Variance(
                 [
-                    f.cc * running.whiteness.factor()
-                        + running.disagreement
-                        + running.excess()
-                        + 1e-18,
+                    f.cc * running.whiteness.factor() + running.disagreement + running.excess() + 1e-18,
                     2.0 * f.cf,
                     f.ff,
                     f.walk / 3.0,
@@ -387,7 +384,7 @@ impl Running {
             self.bank.reset_path(slot, 0.0, variance);
         } else {
             let expected = self.bank.expect(&sight);
-            judged = Some((expected.e, expected.v));
+            judged = Some(expected);
             if expected.e.abs() > GATE * (expected.v + r).sqrt() + excess.most {
                 // A clock that stepped shows the same error again; what scatters is noise that the delay does not explain.
                 let again = path.rejected == 0 || (expected.e - path.astray).abs() < 0.5 * path.astray.abs();
@@ -404,12 +401,12 @@ impl Running {
         path.seen += 1;
         path.usual += (r - path.usual) / f64::from(path.seen.min(64));
         let (e, v) = self.bank.correct(&sight);
-        if let Some((e, v)) = judged {
-            path.noise.judge(excess, e, v);
+        if let Some(expected) = judged {
+            path.noise.judge(excess, expected.e, expected.v);
+            self.slowness.observe(excess, expected.gain(r, &self.weights));
         }
         path.noise.learn(excess, e, v);
         self.whiteness.observe(e, v + r);
-        self.slowness.observe(excess, v / (v + r));
     }
 
     /// Either a path or the clock is not where it was: the clock if most of the paths say so.
