@@ -11,7 +11,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::num::NonZero;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Between two judgements and checkpoints, in steps.
 const JUDGE_EVERY: usize = 200;
@@ -80,23 +83,32 @@ pub fn train(recipe: &Recipe, out: &Path, resume: bool) -> Result<Progress, Trai
     Ok(state.progress)
 }
 
-/// The examples of these worlds, every so many of them; worlds that are not there yet are lived through.
-fn gather(folder: &Path, numbers: std::ops::Range<u64>, every: usize) -> Result<Examples, TrainError> {
-    let bar = bar(numbers.end - numbers.start, "worlds");
+/// The examples of these worlds, every so many of them; worlds that are not there yet are lived through, one on each
+/// processor at a time.
+fn gather(folder: &Path, numbers: Range<u64>, every: usize) -> Result<Examples, TrainError> {
+    let path = |number: u64| folder.join(format!("{number}.safetensors"));
+    let missing: Vec<u64> = numbers.clone().filter(|number| !path(*number).exists()).collect();
+    let bar = bar(missing.len() as u64, "worlds");
+    let next = AtomicUsize::new(0);
+    let live = || -> Result<(), TrainError> {
+        while let Some(number) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            Examples::of(&worlds::scenario(*number), *number).save(&path(*number))?;
+            bar.inc(1);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(live)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+    })?;
+    bar.finish();
     let mut all = Examples::default();
     for number in numbers {
-        let path = folder.join(format!("{number}.safetensors"));
-        let world = if path.exists() {
-            Examples::load(&path)?
-        } else {
-            let world = Examples::of(&worlds::scenario(number), number);
-            world.save(&path)?;
-            world
-        };
-        all.extend(&world.every(every));
-        bar.inc(1);
+        all.extend(&Examples::load(&path(number))?.every(every));
     }
-    bar.finish();
     Ok(all)
 }
 

@@ -63,7 +63,7 @@ fn oscillator(random: &mut ChaCha8Rng, text: &mut String) {
 /// A fan or a heater: even, with a harmonic, on and off with jitter and lag, or at random.
 fn temperature(random: &mut ChaCha8Rng, text: &mut String) {
     let amplitude = between(random, 0.1, 4.0);
-    match choose(random, &[0.15, 0.15, 0.45, 0.25]) {
+    match choose(random, &[0.22, 0.18, 0.38, 0.22]) {
         0 => sine(text, amplitude / 2.0, between(random, 400.0, 9000.0)),
         1 => {
             let (period, harmonic) = (between(random, 400.0, 9000.0), random.random_range(0.15..0.6));
