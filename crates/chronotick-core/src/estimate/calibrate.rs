@@ -26,11 +26,10 @@ const TOLERATED: f64 = 0.1;
 const LASTING_SHARE: f64 = 1.25;
 const SMALLEST: f64 = 0.3;
 
-/// Packets are slow together if each of the last so many took longer than this part of what is usual in calm times.
+/// Packets are slow together if each of the last so many took longer than is usual in calm times.
 const TOGETHER: usize = 16;
-const CALM_PART: f64 = 0.8;
-/// The error may be so many times what they took longer, since what is usual has its share of such times.
-const SLOW_SHARE: f64 = 2.5;
+/// The error's standard deviation in what they all took longer, since what is usual has its share of such times.
+const SLOW_SHARE: f64 = 4.0;
 
 /// Exponentially weighted means of innovations.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +91,7 @@ pub(super) struct Slowness {
 impl Slowness {
     /// Takes in how slow a packet was, and the share of its innovation that the estimate followed.
     pub(super) fn observe(&mut self, excess: &Excess, gain: f64) {
-        self.newest[self.observed % TOGETHER] = (excess.most - CALM_PART * excess.calm).max(0.0);
+        self.newest[self.observed % TOGETHER] = (excess.most - excess.calm).max(0.0);
         self.observed += 1;
         let all = self.newest.iter().copied().fold(f64::INFINITY, f64::min);
         self.followed += gain * (all - self.followed);
@@ -131,8 +130,8 @@ mod tests {
         (0..15).for_each(|_| slowness.observe(&slow, 0.2));
         assert_eq!(slowness.variance(), 0.0);
         (0..40).for_each(|_| slowness.observe(&slow, 0.2));
-        assert!((slowness.variance().sqrt() - 10.5e-3).abs() < 1e-4, "{}", slowness.variance().sqrt());
+        assert!((slowness.variance().sqrt() - 16e-3).abs() < 1e-4, "{}", slowness.variance().sqrt());
         slowness.observe(&Excess { most: 0.5e-3, ..slow }, 0.2);
-        assert!(slowness.variance().sqrt() < 9e-3);
+        assert!(slowness.variance().sqrt() < 13e-3);
     }
 }
