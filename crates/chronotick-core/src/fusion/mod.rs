@@ -250,7 +250,7 @@ const KEPT: usize = 128;
 const POINTS: usize = 1024;
 /// Where the bank is certain that the clock oscillates it has filters made for that, and a member that was made to
 /// correct it has less to say: its expected share goes with this power of the chance that is left to all else.
-const UNSTEADY: f64 = 0.15;
+const UNSTEADY: f64 = 0.25;
 /// The least of that chance: evidence between filters is never taken to be worth more.
 const DOUBT: f64 = 1e-12;
 /// What the stretches of this horizon made of an expected share is known at the longer ones, whose stretches are few;
