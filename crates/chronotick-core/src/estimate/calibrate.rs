@@ -28,7 +28,7 @@ const SMALLEST: f64 = 0.3;
 
 /// Packets are slow together if each of the last so many took longer than is usual in calm times.
 const TOGETHER: usize = 16;
-/// The error's standard deviation in what they all took longer, since what is usual has its share of such times.
+/// So many times what they all took longer is the error's standard deviation, since what is usual has its share of such times.
 const SLOW_SHARE: f64 = 4.0;
 
 /// Exponentially weighted means of innovations.
@@ -94,7 +94,7 @@ impl Slowness {
         self.newest[self.observed % TOGETHER] = (excess.most - excess.calm).max(0.0);
         self.observed += 1;
         let all = self.newest.iter().copied().fold(f64::INFINITY, f64::min);
-        self.followed += gain * (all - self.followed);
+        self.followed += gain.clamp(0.0, 1.0) * (all - self.followed);
     }
 
     /// The variance (s²) that this adds.
