@@ -128,6 +128,9 @@ const GATE: f64 = 6.0;
 const MULTIPLIERS: [f64; 4] = [0.58, 1.6, 1.96, 3.0];
 /// After so many measurements the floor of a path is known well enough to follow its changes.
 const SETTLED: u32 = 16;
+/// A path that was silent for longer makes room for another. Displacing any sooner, more sources than can be followed would
+/// displace each other in turn, and none would ever be known.
+const SILENT: Span = Span::from_secs(3600);
 /// A round trip that took longer says nothing of the time.
 const LONGEST_DELAY: Span = Span::from_secs(16);
 /// Between two measurements further apart than this the clock is followed anew.
@@ -159,7 +162,8 @@ impl Estimator {
     /// Takes in a measurement of a source that selection trusts.
     ///
     /// Measurements come in the order of `received`; one that is older than the newest, or took longer than
-    /// 16 s, is ignored.
+    /// 16 s, is ignored. So is one of a ninth source, unless it is a [preferred](Estimator::prefer) one or one of the eight
+    /// that are followed has been silent for an hour.
     pub fn observe(&mut self, measurement: &Measurement) {
         let now = measurement.received;
         if self.running.as_ref().is_some_and(|r| now - r.now > LONGEST_GAP) {
@@ -170,7 +174,7 @@ impl Estimator {
             return;
         }
         let delay = measurement.delay.as_secs_f64();
-        let slot = self.slot(measurement.source);
+        let Some(slot) = self.slot(measurement.source, now) else { return };
         let shared = self.others_are_raised(slot);
         let path =
             self.paths[slot].get_or_insert_with(|| PathState::new(measurement.source, delay.abs(), now));
@@ -290,7 +294,7 @@ impl Estimator {
         if floor < Span::ZERO {
             return;
         }
-        let slot = self.slot(source);
+        let Some(slot) = self.slot(source, now) else { return };
         let path = self.paths[slot].get_or_insert_with(|| PathState::new(source, floor.as_secs_f64(), now));
         path.routes.expect(floor.as_secs_f64(), now);
     }
@@ -313,15 +317,21 @@ impl Estimator {
         taken.find(|(_, path)| path.source == source)
     }
 
-    /// The slot of a source, or a free one; if all are taken, that of the path which has been silent for longest.
-    fn slot(&mut self, source: SourceId) -> usize {
+    /// The slot of a source, or a free one; if all are taken, that of the path which has been silent for longest, if that
+    /// is long. A preferred source need not wait for that.
+    fn slot(&mut self, source: SourceId, now: RawInstant) -> Option<usize> {
         let mine = self.known_path(source).map(|(slot, _)| slot);
         if let Some(slot) = mine.or(self.paths.iter().position(Option::is_none)) {
-            return slot;
+            return Some(slot);
         }
-        let oldest = (0..PATHS).min_by_key(|&i| self.paths[i].as_ref().map(|p| p.newest)).unwrap_or(0);
-        self.paths[oldest] = None;
-        oldest
+        let preferred = self.preferred.contains(&source);
+        let goes = |path: &PathState| {
+            now - path.newest > SILENT || preferred && !self.preferred.contains(&path.source)
+        };
+        let taken = self.paths.iter().enumerate().filter_map(|(slot, path)| Some((slot, path.as_ref()?)));
+        let (slot, _) = taken.filter(|(_, path)| goes(path)).min_by_key(|(_, path)| path.newest)?;
+        self.paths[slot] = None;
+        Some(slot)
     }
 }
 

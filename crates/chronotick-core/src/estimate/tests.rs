@@ -140,14 +140,21 @@ fn a_saved_frequency_is_of_use_at_once() {
 }
 
 #[test]
-fn more_sources_than_can_be_followed_displace_the_silent_ones() {
+fn more_sources_than_can_be_followed_displace_only_silent_ones() {
     let mut e = Estimator::default();
-    for s in 0..20 {
-        e.observe(&packet(s, f64::from(s), 0.0, 0.005, 0.005));
-    }
-    assert!(e.path(SourceId(0)).is_none() && e.path(SourceId(19)).is_some());
+    let ask_all = |e: &mut Estimator, at: f64| {
+        (0..20).for_each(|s| e.observe(&packet(s, at + f64::from(s), 0.0, 0.005, 0.005)));
+    };
+    (0..40).for_each(|round| ask_all(&mut e, 32.0 * f64::from(round)));
+    let followed = |e: &Estimator| (0..20).filter(|s| e.path(SourceId(*s)).is_some()).collect::<Vec<_>>();
+    assert_eq!(followed(&e), (0..8).collect::<Vec<_>>());
+    e.prefer(SourceId(19), true);
+    ask_all(&mut e, 1300.0);
+    assert_eq!(followed(&e), [1, 2, 3, 4, 5, 6, 7, 19]);
+    e.observe(&packet(9, 1300.0 + 3604.5, 0.0, 0.005, 0.005));
+    assert!(e.path(SourceId(9)).is_some() && e.path(SourceId(1)).is_none());
     e.forget_source(SourceId(19));
-    assert!(e.path(SourceId(19)).is_none() && e.estimate(raw(30.0)).is_some());
+    assert!(e.path(SourceId(19)).is_none() && e.estimate(raw(6000.0)).is_some());
 }
 
 #[test]
