@@ -187,7 +187,8 @@ impl Publication {
     }
 
     /// What remains of it for one who knows that the host has slept for `slept` by now: if that is more than the
-    /// engine knew, the solution is late by the difference and nothing bounds how exactly that is known.
+    /// engine knew, the solution is late by the difference and nothing bounds how exactly that is known. Who sees what is
+    /// left with the same sleep, or nearly, adds nothing more.
     pub(crate) fn seen_after(self, slept: Span) -> Publication {
         let missed = slept - self.slept;
         if missed <= SLEPT_TOLERANCE {
@@ -202,7 +203,7 @@ impl Publication {
             reason: Reason::Suspended,
             ..self.solution
         };
-        Publication { solution, ..self }
+        Publication { solution, slept }
     }
 
     fn to_words(self) -> [u64; WORDS] {
@@ -433,7 +434,9 @@ mod tests {
         };
         let publication = Publication { solution, slept: Span::from_secs(7) };
         assert_eq!(publication.seen_after(Span::from_secs(7)), publication);
-        let late = publication.seen_after(Span::from_secs(67)).solution;
+        let seen = publication.seen_after(Span::from_secs(67));
+        assert_eq!(seen.seen_after(Span::from_secs(67)), seen);
+        let late = seen.solution;
         assert_eq!((late.state, late.reason), (State::Unsynced, Reason::Suspended));
         assert_eq!(
             (late.utc - solution.utc, late.early, late.late),

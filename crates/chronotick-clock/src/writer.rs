@@ -142,6 +142,14 @@ mod tests {
         let clock = Clock::of(&writer);
         let before = host::slept();
         let after = before + Span::from_secs(10);
+        let (awake, asleep) = (synced(0), synced(0));
+        writer.publish_after(&awake, before - Span::from_secs(3600));
+        writer.publish_after(&asleep, before);
+        // Published with the hour that was missed: a reader who checks does not add it again.
+        let told = clock.now_checked();
+        assert!((told.estimate - clock.now().estimate).abs() < Span::from_secs(60));
+        let mut writer = Writer::in_memory().unwrap();
+        let clock = Clock::of(&writer);
         let mut reason_of = |solution: &Solution, slept| {
             writer.publish_after(solution, slept);
             clock.now().reason
