@@ -336,7 +336,10 @@ impl Engine {
             rate: estimate.rate,
             early: utc - earliest,
             late: latest - utc,
-            narrow: self.narrow(now).map(|(region, assumes)| sides(region, utc - nominal, assumes)),
+            narrow: self.narrow(now).map(|(region, assumes)| {
+                let Narrow { early, late, .. } = sides(region, utc - nominal, assumes);
+                Narrow { early: early.min(utc - earliest), late: late.min(latest - utc), assumes }
+            }),
             // The bound is the bank's: it runs at the bank's rate, however the answer runs inside of it.
             bound_growth: Rate::from_f64(growth.as_f64() + fused.rate.abs() * 1e-9),
             variance,
@@ -393,7 +396,9 @@ impl Engine {
         if self.last_trusted.is_none_or(|newest| forecast.outlook.at > newest) {
             return Err(Implausible::Origin);
         }
-        self.fusion.foresee(forecast, self.settings.frequency_tolerance)
+        let estimator = &self.estimator.estimator;
+        let bank = |age| estimator.uncertainty(forecast.outlook.at + age);
+        self.fusion.foresee(forecast, self.settings.frequency_tolerance, bank)
     }
 
     /// Believes so much of a member's forecasts until measurements that come after them say otherwise.
@@ -540,6 +545,8 @@ impl Engine {
                     high: b.high,
                 });
                 let newest = source.newest;
+                // One from before a disruption says nothing of time now.
+                let comparable = newest.filter(|_| bound.is_some());
                 SourceStatus {
                     id,
                     name: source.name.clone(),
@@ -548,7 +555,7 @@ impl Engine {
                     measurements: source.measurements,
                     contradictions: source.contradictions,
                     newest,
-                    newest_error: newest
+                    newest_error: comparable
                         .zip(utc)
                         .map(|(m, utc)| m.utc + (now - m.at) + envelope.rate.over(now - m.at) - utc),
                     bound: explanation,
@@ -599,7 +606,7 @@ impl Engine {
         self.learning = self.learning.map(|_| RateLimits::new());
         self.trusted_count = 0;
         self.estimator.change().disrupted();
-        self.fusion.forget_forecasts();
+        self.fusion.forget_forecasts(now);
         self.past.forget();
         self.poll_eagerly(now);
     }
@@ -723,13 +730,14 @@ impl Engine {
 
     fn judge(&mut self, now: RawInstant) -> (State, Reason) {
         let Some(Region { preferred: region, majority, .. }) = self.region(now) else {
-            let reason = if self.sources.is_empty() { Reason::NoSources } else { Reason::NoMeasurement };
+            let disrupted = self.disruptions > 0;
             let waited = now - self.started >= self.settings.warmup || self.ever_synced;
-            return match (waited, self.disruptions > 0) {
-                (_, true) => (State::Unsynced, Reason::Disrupted),
-                (true, _) => (State::Unsynced, reason),
-                (false, _) => (State::Warmup, reason),
+            let reason = match (self.sources.is_empty(), disrupted) {
+                (true, _) => Reason::NoSources,
+                (false, true) => Reason::Disrupted,
+                (false, false) => Reason::NoMeasurement,
             };
+            return (if waited || disrupted { State::Unsynced } else { State::Warmup }, reason);
         };
         if !majority {
             return (State::Unsynced, Reason::NoMajority);

@@ -86,6 +86,9 @@ impl World {
         let (reading, truth) = (self.reading(), self.truth(self.elapsed));
         assert!(reading.earliest <= truth && truth <= reading.latest, "{truth:?} outside {reading:?}");
         assert!(reading.earliest <= reading.estimate && reading.estimate <= reading.latest, "{reading:?}");
+        if let Some(narrow) = reading.narrow {
+            assert!(reading.earliest <= narrow.earliest && narrow.latest <= reading.latest, "{reading:?}");
+        }
         reading
     }
 
@@ -195,8 +198,11 @@ fn after_a_suspend_nothing_is_claimed_until_measured_again() {
     world.engine.disrupted(Disruption::Suspended { lasted: slept }, now);
     let reading = world.assert_truth_inside();
     assert_eq!((reading.state, reading.reason), (State::Unsynced, Reason::Disrupted));
-    world.run(&[0, 1, 2, 3], 5);
+    world.run(&[0, 1, 2], 5);
     assert_eq!(world.assert_truth_inside().state, State::Synced);
+    let now = world.now();
+    let errors: Vec<bool> = world.engine.sources(now).iter().map(|s| s.newest_error.is_some()).collect();
+    assert_eq!(errors, [true, true, true, false], "the last has not been asked since");
     assert_eq!(world.engine.solution(world.raw(world.elapsed)).disruptions, 1);
 }
 
@@ -224,6 +230,31 @@ fn a_jump_of_the_raw_clock_that_nobody_announced_is_found_by_the_majority() {
     assert_eq!(reading.state, State::Synced);
     let events = world.events();
     assert!(events.iter().any(|e| matches!(e, Event::MajorityMoved { .. })), "{events:?}");
+}
+
+#[test]
+fn without_sources_that_is_the_reason_whatever_happened_before() {
+    let mut world = World::new(10.0, &honest());
+    world.run(&[0, 1, 2, 3], 10);
+    let now = world.now();
+    world.engine.disrupted(Disruption::Suspended { lasted: Span::from_secs(60) }, now);
+    for id in world.ids.clone() {
+        world.engine.remove_source(id);
+    }
+    assert_eq!(world.reading().reason, Reason::NoSources);
+}
+
+/// Three sources whose paths err alike, and a clock nearby that is preferred and does not.
+#[test]
+fn the_narrow_bound_never_leaves_the_bound() {
+    let mut sources = vec![(6_000, 4_000, Span::ZERO); 3];
+    sources.push((800, 1_200, Span::ZERO));
+    let mut world = World::new(10.0, &sources);
+    world.engine.set_role(world.ids[3], Role { prefer: true, ..Role::default() });
+    for _ in 0..300 {
+        world.run(&[0, 1, 2, 3], 1);
+        world.assert_truth_inside();
+    }
 }
 
 #[test]

@@ -40,10 +40,10 @@ pub fn embedded() -> Result<Forecaster, OpenError> {
 /// What the share of the [`embedded`] model was in worlds that it was not trained on and whose clocks did not oscillate as
 /// far as the bank could see, and how much that differed between them. Below five minutes there is nothing to know.
 pub const EXPECTED: [Expected; 4] = [
-    Expected { horizon: Span::from_secs(300), share: 0.65, spread: 0.15 },
-    Expected { horizon: Span::from_secs(600), share: 0.7, spread: 0.15 },
-    Expected { horizon: Span::from_secs(1200), share: 0.8, spread: 0.15 },
-    Expected { horizon: Span::from_secs(1800), share: 0.9, spread: 0.15 },
+    Expected { horizon: Span::from_secs(300), share: 0.9, spread: 0.15 },
+    Expected { horizon: Span::from_secs(600), share: 1.0, spread: 0.15 },
+    Expected { horizon: Span::from_secs(1200), share: 1.0, spread: 0.15 },
+    Expected { horizon: Span::from_secs(1800), share: 1.0, spread: 0.15 },
 ];
 
 /// Why a training or a judgement came to nothing.

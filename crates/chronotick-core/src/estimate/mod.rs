@@ -14,6 +14,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
+use crate::fusion::Uncertainty;
 use crate::{Levels, Measurement, Rate, RawInstant, SourceId, Span, Timestamp, Variance};
 use bank::{Bank, PATH_WALK};
 use calibrate::{Slowness, Whiteness};
@@ -137,12 +138,15 @@ const LONGEST_DELAY: Span = Span::from_secs(16);
 const LONGEST_GAP: Span = Span::from_secs(7 * 86_400);
 
 impl Estimator {
-    /// An estimator that knows the frequency from before.
+    /// An estimator that knows the frequency from before, but for what may have become of it since.
     pub fn restore(saved: &Saved) -> Estimator {
         let rate = Rate::from_bits(saved.rate).as_f64();
         let sigma = Rate::from_bits(saved.rate_sigma.saturating_abs()).as_f64();
         let plausible = rate.abs() < 0.1;
-        Estimator { frequency: plausible.then_some((rate, sigma)), ..Estimator::default() }
+        Estimator {
+            frequency: plausible.then_some((rate, sigma.hypot(RESTART_SIGMA))),
+            ..Estimator::default()
+        }
     }
 
     /// How likely the bank takes it to be that the clock does not oscillate, 0–1.
@@ -250,6 +254,12 @@ impl Estimator {
             ),
             levels: Levels::from_multipliers(MULTIPLIERS),
         })
+    }
+
+    /// What the estimate for an instant may be wrong; infinite before the first measurement.
+    pub(crate) fn uncertainty(&self, at: RawInstant) -> Uncertainty {
+        let all = self.estimate(at).map_or(f64::INFINITY, |estimate| estimate.variance.0[0]);
+        Uncertainty { all, paths: self.running.as_ref().map_or(0.0, |r| r.disagreement * 1e18) }
     }
 
     /// What a measurement says of true time at its instant once its path's own offset is taken off, and the variance of

@@ -130,7 +130,8 @@ pub struct Ahead {
     pub age: Span,
     /// How much further than the outlook's line true time will be then.
     pub offset: Span,
-    /// The standard deviation that the member states; `None` from one that states none.
+    /// The standard deviation that the member states; `None` from one that states none. The wider it is beside the
+    /// bank's, the less is [expected](Expected) of the member.
     pub sigma: Option<Span>,
 }
 
@@ -250,7 +251,10 @@ const KEPT: usize = 128;
 const POINTS: usize = 1024;
 /// Where the bank is certain that the clock oscillates it has filters made for that, and a member that was made to
 /// correct it has less to say: its expected share goes with this power of the chance that is left to all else.
-const UNSTEADY: f64 = 0.25;
+const UNSTEADY: f64 = 0.35;
+/// What is expected of a member falls from all to nothing while the standard deviation that it states grows from the first
+/// to the second of these, in the bank's: it knows when it knows no more than the bank.
+const SURE: [f64; 2] = [0.6, 1.4];
 /// The least of that chance: evidence between filters is never taken to be worth more.
 const DOUBT: f64 = 1e-12;
 /// What the stretches of this horizon made of an expected share is known at the longer ones, whose stretches are few;
@@ -263,6 +267,8 @@ const CREDIT: f64 = 1.5;
 #[derive(Clone, Debug)]
 pub(crate) struct Fusion {
     kept: [VecDeque<Kept>; MEMBERS],
+    /// The last disruption: outlooks from before are of another time.
+    since: Option<RawInstant>,
     environment: Environment,
     skills: [Skill; HORIZONS.len()],
     /// A member whose calibrated standard deviation is larger has no say.
@@ -274,6 +280,25 @@ pub(crate) struct Fusion {
 struct Kept {
     outlook: Outlook,
     deviations: Vec<(f64, f64)>,
+    /// How much of an expected share is left at each of the [`HORIZONS`], 0–1.
+    room: [f64; HORIZONS.len()],
+}
+
+/// The variances of the bank's answer at some age, ns².
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uncertainty {
+    pub(crate) all: f64,
+    /// What the paths disagree, which no forecast of the clock can mend.
+    pub(crate) paths: f64,
+}
+
+impl Uncertainty {
+    /// How much of an expected share is left to a member that states this standard deviation, ns.
+    fn room(&self, stated: Option<f64>) -> f64 {
+        let [sure, unsure] = SURE;
+        let certainty = stated.map_or(1.0, |sigma| (unsure - sigma / self.all.sqrt()) / (unsure - sure));
+        certainty.clamp(0.0, 1.0) * (1.0 - self.paths / self.all).max(0.0)
+    }
 }
 
 /// The bank's answer at an instant.
@@ -320,6 +345,7 @@ impl Fusion {
     pub(crate) fn new(threshold: Span) -> Fusion {
         Fusion {
             kept: std::array::from_fn(|_| VecDeque::new()),
+            since: None,
             environment: Environment::default(),
             skills: HORIZONS.map(|h| Skill::new(h as f64)),
             threshold: threshold.as_nanos() as f64,
@@ -331,8 +357,9 @@ impl Fusion {
         HORIZONS.into_iter().map(Span::from_secs)
     }
 
-    /// Nothing that was foreseen holds any more.
-    pub(crate) fn forget_forecasts(&mut self) {
+    /// Nothing that was foreseen holds any more, nor what is still to come of earlier outlooks.
+    pub(crate) fn forget_forecasts(&mut self, now: RawInstant) {
+        self.since = Some(now);
         self.kept.iter_mut().for_each(VecDeque::clear);
         self.environment.forget_outlooks();
     }
@@ -355,8 +382,14 @@ impl Fusion {
         *self = fresh;
     }
 
-    /// Keeps a forecast to use it, and to judge it by measurements to come.
-    pub(crate) fn foresee(&mut self, forecast: &Forecast, fastest: Rate) -> Result<(), Implausible> {
+    /// Keeps a forecast to use it, and to judge it by measurements to come. `bank` says what the bank's answer may be
+    /// wrong at an age of the forecast.
+    pub(crate) fn foresee(
+        &mut self,
+        forecast: &Forecast,
+        fastest: Rate,
+        bank: impl Fn(Span) -> Uncertainty,
+    ) -> Result<(), Implausible> {
         let Forecast { member, outlook, ahead } = forecast;
         let ages = || ahead.iter().map(|a| a.age);
         let ascend = ages().zip(ages().skip(1)).all(|(a, b)| a < b);
@@ -370,6 +403,9 @@ impl Fusion {
             return Err(Implausible::Offset);
         }
         let kept = &mut self.kept[*member as usize];
+        if self.since.is_some_and(|since| outlook.at < since) {
+            return Err(Implausible::Origin);
+        }
         if kept.back().is_some_and(|newest| newest.outlook.at > outlook.at) {
             return Err(Implausible::Origin);
         }
@@ -380,7 +416,12 @@ impl Fusion {
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back(Kept { outlook: outlook.clone(), deviations });
+        let sigmas = ahead.iter().map(|a| Some(point(a.age, a.sigma?))).collect::<Option<Vec<_>>>();
+        let room = HORIZONS.map(|h| {
+            let stated = sigmas.as_ref().map(|sigmas| curve(sigmas, h as f64));
+            bank(Span::from_secs(h)).room(stated)
+        });
+        kept.push_back(Kept { outlook: outlook.clone(), deviations, room });
         Ok(())
     }
 
@@ -473,8 +514,9 @@ impl Fusion {
 
     /// What is known of the members at the horizon of this place, but for its own stretches.
     fn known(&self, place: usize, bank: &BankAnswer) -> Known {
-        let room = bank.steady.max(DOUBT).powf(UNSTEADY);
+        let unsteady = bank.steady.max(DOUBT).powf(UNSTEADY);
         let expected = |place: usize, member: usize| {
+            let room = unsteady * self.kept[member].back().map_or(1.0, |kept| kept.room[place]);
             self.skills[place].expected(member).map(|p| Prior { share: room * p.share, ..p })
         };
         let told = |member: usize| {
@@ -618,8 +660,12 @@ mod tests {
     const BANK: BankAnswer =
         BankAnswer { utc: Timestamp::from_nanos(0), rate: Rate::ZERO, sigma: 1e6, steady: 1.0 };
 
+    fn keep(fusion: &mut Fusion, forecast: &Forecast) -> Result<(), Implausible> {
+        fusion.foresee(forecast, Rate::from_ppm(500.0), |_| Uncertainty { all: 1e12, paths: 0.0 })
+    }
+
     fn foresee(forecast: &Forecast) -> Result<(), Implausible> {
-        Fusion::new(Span::from_secs(1)).foresee(forecast, Rate::from_ppm(500.0))
+        keep(&mut Fusion::new(Span::from_secs(1)), forecast)
     }
 
     #[test]
@@ -629,12 +675,15 @@ mod tests {
         assert_eq!(foresee(&forecast(&[(0, 0)])), Err(Implausible::Ages));
         assert_eq!(foresee(&forecast(&[(60, 1), (30, 1)])), Err(Implausible::Ages));
         assert_eq!(foresee(&forecast(&[(30, 30 * 501)])), Err(Implausible::Offset));
+        let mut disrupted = Fusion::new(Span::from_secs(1));
+        disrupted.forget_forecasts(RawInstant::from_nanos(1));
+        assert_eq!(keep(&mut disrupted, &forecast(&[(30, 1)])), Err(Implausible::Origin));
     }
 
     #[test]
     fn a_forecast_is_kept_as_what_it_departs_from_the_bank() {
         let mut fusion = Fusion::new(Span::from_secs(1));
-        fusion.foresee(&forecast(&[(30, 5), (60, 3)]), Rate::from_ppm(500.0)).unwrap();
+        keep(&mut fusion, &forecast(&[(30, 5), (60, 3)])).unwrap();
         let kept = &fusion.kept[1][0];
         let rounded = [0.0, 15.0, 30.0, 45.0, 60.0, 99.0].map(|age| kept.deviation(age).round());
         assert_eq!(rounded, [0.0, 2_000.0, 4_000.0, 2_000.0, 0.0, 0.0]);
@@ -644,7 +693,7 @@ mod tests {
     fn of_one_origin_the_newest_forecast_counts() {
         let mut fusion = Fusion::new(Span::from_secs(1));
         for micros in [5, 7] {
-            fusion.foresee(&forecast(&[(30, micros)]), Rate::from_ppm(500.0)).unwrap();
+            keep(&mut fusion, &forecast(&[(30, micros)])).unwrap();
         }
         assert_eq!((fusion.kept[1].len(), fusion.kept[1][0].deviation(30.0).round()), (1, 6_000.0));
     }
@@ -655,7 +704,7 @@ mod tests {
         let expected = Expected { horizon: Span::from_secs(1800), share: 0.5, spread: 0.1 };
         fusion.expect(Member::LongTerm, &[expected]);
         fusion.begin_anew();
-        fusion.foresee(&forecast(&[(30, 5), (1800, 900)]), Rate::from_ppm(500.0)).unwrap();
+        keep(&mut fusion, &forecast(&[(30, 5), (1800, 900)])).unwrap();
         let later = RawInstant::from_nanos(0) + Span::from_secs(1800);
         let correct = |sigma, steady| {
             fusion.correction(later, RawInstant::from_nanos(0), &BankAnswer { sigma, steady, ..BANK })
@@ -669,9 +718,17 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_is_no_surer_than_the_bank_is_expected_to_know_less() {
+        let bank = Uncertainty { all: 100.0, paths: 0.0 };
+        let room = [None, Some(6.0), Some(10.0), Some(14.0)].map(|stated| (bank.room(stated) * 1e3).round());
+        assert_eq!(room, [1e3, 1e3, 500.0, 0.0]);
+        assert_eq!(Uncertainty { paths: 75.0, ..bank }.room(Some(1.0)), 0.25);
+    }
+
+    #[test]
     fn nobody_has_a_share_without_proof() {
         let mut fusion = Fusion::new(Span::from_secs(1));
-        fusion.foresee(&forecast(&[(30, 5), (1800, 900)]), Rate::from_ppm(500.0)).unwrap();
+        keep(&mut fusion, &forecast(&[(30, 5), (1800, 900)])).unwrap();
         let later = RawInstant::from_nanos(0) + Span::from_secs(600);
         assert_eq!(fusion.correction(later, RawInstant::from_nanos(0), &BANK), Correction::NONE);
     }

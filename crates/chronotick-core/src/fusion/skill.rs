@@ -182,7 +182,9 @@ impl Skill {
         let total = self.total();
         let eligible = |i: usize| {
             let sigma = (total.error(i) / total.weight[i]).sqrt();
-            live[i] && (total.weight[i] > 0.0 && sigma <= threshold || self.stretches.is_empty())
+            live[i]
+                && (total.weight[i] > 0.0 && sigma <= threshold
+                    || self.stretches.is_empty() && threshold > 0.0)
         };
         let mut best = (0.0, Blend::NOTHING);
         for set in 1u8..1 << MEMBERS {
