@@ -172,7 +172,9 @@ impl History {
             Err(NotKnown::Gap { from_ns, until_ns, .. }) => {
                 Err(NotKnown::Gap { from_ns, until_ns, why: self.why(from_ns, until_ns)? })
             }
-            Err(NotKnown::Empty) => Err(self.beyond(reading)?),
+            Err(NotKnown::Empty | NotKnown::Before { .. } | NotKnown::After { .. }) => {
+                Err(self.beyond(reading)?)
+            }
             other => other,
         }
     }

@@ -270,8 +270,10 @@ fn insert(connection: &Connection, run: i64, row: &Row) -> rusqlite::Result<usiz
     let cached = |sql| connection.prepare_cached(sql);
     match row {
         Row::Sample(s) => cached(
-            "INSERT INTO samples(run, epoch, stepped, system_ns, raw_ns, offset_ns, sigma_ns, early_ns, late_ns, rate,
-             growth, state, source) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            // A minute has the number of one of its samples: no number is given twice, even when no sample is left.
+            "INSERT INTO samples(id, run, epoch, stepped, system_ns, raw_ns, offset_ns, sigma_ns, early_ns, late_ns, rate,
+             growth, state, source) SELECT 1 + max(coalesce((SELECT max(id) FROM samples), 0),
+             coalesce((SELECT max(id) FROM minutes), 0)), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13",
         )?
         .execute(params![
             run,

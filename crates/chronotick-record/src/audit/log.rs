@@ -89,11 +89,15 @@ impl AuditLog {
         } else if let Some(first) = number_of(path) {
             // The file was begun, and its first line was not finished: the one before it is in the file before.
             self.next = first;
-            self.previous = self.last_before(path)?.unwrap_or(NOTHING.into());
+            if let Some(last) = self.last_before(path)? {
+                self.previous = digest(&last);
+                self.last = line::open(&last).ok().map(|opened| (opened.record.time, opened.record.kind));
+            }
         }
         file.set_len(complete as u64)?;
         file.seek(SeekFrom::End(0))?;
-        self.file = Some(Open { file, length: complete as u64, day: day(now) });
+        let begun = self.last.as_ref().map_or(now, |(time, _)| *time);
+        self.file = Some(Open { file, length: complete as u64, day: day(begun) });
         let torn = &bytes[complete..];
         if !torn.is_empty() {
             let text = String::from_utf8_lossy(torn);
@@ -102,12 +106,12 @@ impl AuditLog {
         Ok(())
     }
 
-    fn last_before(&self, path: &Path) -> io::Result<Option<String>> {
+    fn last_before(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         let before = files(&self.folder)?.into_iter().rfind(|other| other.as_path() < path);
         let Some(before) = before else { return Ok(None) };
         let bytes = std::fs::read(before)?;
         let last = bytes.split(|b| *b == b'\n').rev().nth(1);
-        Ok(last.map(digest))
+        Ok(last.map(<[u8]>::to_vec))
     }
 
     /// Appends a record. One that cannot be written is counted, and the next that can be is preceded by a record of the gap.

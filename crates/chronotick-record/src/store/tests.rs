@@ -179,6 +179,41 @@ fn what_is_old_is_summarised_and_what_is_too_old_forgotten() {
     assert!(history.samples(BEGAN - Span::from_secs(10), at(4000)).expect("read").is_empty());
 }
 
+/// Nothing of what it took lately is old, whatever its readings say.
+#[test]
+fn a_system_clock_that_is_weeks_behind_loses_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = store(dir.path());
+    let lag = Span::from_secs(-20 * 86_400);
+    let hour: Vec<Row> = (0..360).map(|i| sample(10 * i, lag)).collect();
+    store.write(&hour, at(3600)).expect("written");
+    store.forget(at(3600)).expect("nothing is old");
+    let history = History::open_read_only(dir.path()).expect("opens");
+    let kept = || history.samples(at(0) + lag + lag, at(900_000)).expect("read").len();
+    assert_eq!(kept(), 360);
+    store.forget(at(3600 + 86_400)).expect("summarised");
+    assert!((60..=62).contains(&kept()), "{}", kept());
+}
+
+/// When every sample has become part of a minute, the next samples are still other ones.
+#[test]
+fn minutes_of_later_samples_are_kept_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = store(dir.path());
+    for day in 0..3 {
+        let begins = day * 2 * 86_400;
+        let hour: Vec<Row> = (0..360).map(|i| sample(begins + 10 * i, Span::ZERO)).collect();
+        store.write(&hour, at(begins + 3600)).expect("written");
+        store.forget(at(begins + 3600 + 86_400)).expect("summarised");
+    }
+    let history = History::open_read_only(dir.path()).expect("opens");
+    let kept = history.samples(at(-100), at(900_000)).expect("read");
+    assert!((180..=186).contains(&kept.len()), "{}", kept.len());
+    // Between two of the three hours the record neither begins nor ends.
+    assert!(matches!(history.system_offset_at(at(90_000)), Err(NotKnown::Gap { .. })));
+    assert!(matches!(history.system_offset_at(at(3600 + 600)), Err(NotKnown::Gap { .. })));
+}
+
 #[test]
 fn readers_see_what_is_written_while_it_is_written() {
     let dir = tempfile::tempdir().expect("a directory");
