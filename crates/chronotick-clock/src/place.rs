@@ -216,16 +216,19 @@ impl NewFile {
 /// Makes the directory with mode 0755 if there is none, and refuses one in which others could exchange files.
 fn prepare(dir: &Path) -> Result<(), CreateError> {
     let io = |source| CreateError::Io { path: dir.into(), source };
-    match DirBuilder::new().mode(0o755).create(dir) {
+    let make = || match DirBuilder::new().mode(0o755).create(dir) {
         // The umask may have taken bits away.
-        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(io)?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.parent().is_some() => {
-            fs::create_dir_all(dir.parent().expect("it was just looked at")).map_err(io)?;
-            return prepare(dir);
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    };
+    match (make(), dir.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent).and_then(|()| make())
         }
-        Err(error) => return Err(io(error)),
+        (made, _) => made,
     }
+    .map_err(io)?;
     let meta = fs::symlink_metadata(dir).map_err(io)?;
     let refuse = |why| Err(CreateError::Unsafe { dir: dir.into(), why });
     match (meta.is_dir(), meta.mode() & 0o002 != 0, meta.uid()) {
@@ -280,6 +283,14 @@ mod tests {
         assert_eq!(names(&[(RUNTIME_DIR, "")]), [SYSTEM_DIR, own.as_str()].map(PathBuf::from));
         let all = names(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("TMPDIR", "/var/tmp")]);
         assert_eq!(all[1..], ["/run/user/7/chronotick".into(), Path::new("/var").join(&own[1..])]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_directory_that_cannot_be_made_is_an_error() {
+        // There the parent exists, and making a directory fails as if it did not.
+        assert!(prepare(Path::new("/proc/chronotick-nowhere")).is_err());
+        assert!(prepare(Path::new("/proc/self/chronotick/nowhere")).is_err());
     }
 
     #[test]

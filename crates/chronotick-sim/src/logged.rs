@@ -63,6 +63,8 @@ const COLUMNS: &str = "a time, an NTP offset in ms and the answer given (see the
 /// A query judges only after so many have been seen, and predicts only if so many follow.
 const SEEN_FIRST: usize = 20;
 const FOLLOWING: usize = 7;
+/// The same in words: what a recording needs to be judged.
+pub const ENOUGH: &str = "more than twenty queries, and seven with little delay after those";
 /// A round trip that was not recorded took no longer than this; what the server says of its own is none of it.
 const UNKNOWN_DELAY: Span = Span::from_millis(60);
 /// What the reference cannot resolve.
@@ -77,7 +79,7 @@ impl Log {
     /// Reads a recording.
     ///
     /// # Errors
-    /// If the file is missing, or has none of the columns or a line without numbers.
+    /// If the file is missing, or has none of the columns, no query, or a line without numbers.
     pub fn open(path: &Path) -> Result<Log, TraceError> {
         let text = std::fs::read_to_string(path).map_err(|e| TraceError::Io(path.into(), e))?;
         let malformed =
@@ -112,6 +114,9 @@ impl Log {
                 measured: trip.is_some(),
                 answered: span(answered),
             });
+        }
+        if queries.is_empty() {
+            return Err(malformed(1, "no line has an NTP offset".into()));
         }
         queries.sort_by_key(|q| q.at);
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

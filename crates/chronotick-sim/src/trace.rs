@@ -72,7 +72,7 @@ impl Trace {
     /// Reads `NAME.packets.csv[.gz]` and `NAME.truth.csv[.gz]` in a folder.
     ///
     /// # Errors
-    /// If either is missing or has a line that cannot be read.
+    /// If either is missing or empty, or has a line that cannot be read.
     pub fn load(folder: &Path, name: &str) -> Result<Trace, TraceError> {
         let file = |kind: &str| {
             let plain = folder.join(format!("{name}.{kind}.csv"));
@@ -86,7 +86,7 @@ impl Trace {
     /// it lies beside the packets; without it there is nothing to score against, and `truth` is empty.
     ///
     /// # Errors
-    /// If the packets are missing, or a line of either file cannot be read.
+    /// If the packets are missing, either file is empty, or a line of one cannot be read.
     pub fn open(path: &Path) -> Result<Trace, TraceError> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -193,6 +193,10 @@ fn rows<T>(
         let fields: Vec<&str> = line.trim().split(',').collect();
         let malformed = |what| TraceError::Malformed { file: file.to_path_buf(), line: i + 1, what, columns };
         all.push(row(&fields).map_err(malformed)?);
+    }
+    if all.is_empty() {
+        let what = "there is nothing after the header".into();
+        return Err(TraceError::Malformed { file: file.to_path_buf(), line: 1, what, columns });
     }
     Ok(all)
 }

@@ -23,15 +23,20 @@ pub(super) fn simulate(options: &Simulate) -> Result<ExitCode, Failure> {
         options.scenarios.iter().map(|name| scenario(name)).collect::<Result<_, _>>()?
     };
     let trials = live(&scenarios, options.seeds);
-    show(&trials, &options.show)
+    show(&trials, &[], &options.show)
 }
 
 pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
     let (traced, other): (Vec<_>, Vec<_>) =
         options.traces.iter().partition(|path| header(path).is_some_and(|line| trace::recognises(&line)));
     if !traced.is_empty() {
-        if !other.is_empty() || options.ticks.is_some() {
-            return Err("a debug trace is replayed by itself: leave the rest to another call".into());
+        let Show { report, plots, .. } = &options.show;
+        if !other.is_empty() || options.ticks.is_some() || report.is_some() || plots.is_some() {
+            return Err(
+                "a debug trace is replayed by itself, without ticks, report or plots: leave the rest to \
+                        another call"
+                    .into(),
+            );
         }
         return again(&traced, options.show.json);
     }
@@ -50,20 +55,14 @@ pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
     for trace in &blind {
         eprintln!("chronotick: {} has no truth beside it ({0}.truth.csv): nothing to score", trace.name);
     }
+    for log in logs.iter().filter(|log| log.points == 0) {
+        eprintln!("chronotick: {} is too short: it takes {}", log.name, logged::ENOUGH);
+    }
     let trials: Vec<Trial> = judged.into_iter().map(Trial::replay).collect();
-    if !logs.is_empty() && options.show.json {
-        let mut both = report::json(&trials);
-        both["recordings"] = logs.iter().map(Judgement::json).collect();
-        say(&format!("{both}\n"))?;
-        return Ok(ExitCode::SUCCESS);
+    if trials.is_empty() && (options.show.report.is_some() || options.show.plots.is_some()) {
+        return Err("only traces with their truth can be drawn: leave out --report and --plots".into());
     }
-    if !logs.is_empty() {
-        say(&logged::table(&logs))?;
-    }
-    if trials.is_empty() && !options.show.json {
-        return Ok(ExitCode::SUCCESS);
-    }
-    show(&trials, &options.show)
+    show(&trials, &logs, &options.show)
 }
 
 /// Replays debug traces; fails if an answer is another one, unless the trace itself says that lines are missing.
@@ -111,13 +110,22 @@ fn header(path: &Path) -> Option<String> {
 }
 
 pub(super) fn score(options: &Score) -> Result<ExitCode, Failure> {
-    let mut trials = live(&built_in()?, options.seeds);
+    // All that can be missing is named before the long work begins.
+    let mut traces = Vec::new();
     for folder in &options.folders {
-        for name in Trace::names(folder)? {
-            trials.push(Trial::replay(&Trace::load(folder, &name)?));
+        let names = Trace::names(folder)?;
+        if names.is_empty() {
+            return Err(
+                format!("{}: there is no trace in it (NAME.packets.csv[.gz])", folder.display()).into()
+            );
+        }
+        for name in names {
+            traces.push(Trace::load(folder, &name)?);
         }
     }
-    show(&trials, &options.show)
+    let mut trials = live(&built_in()?, options.seeds);
+    trials.extend(traces.iter().map(Trial::replay));
+    show(&trials, &[], &options.show)
 }
 
 fn built_in() -> Result<Vec<Scenario>, Failure> {
@@ -153,11 +161,20 @@ fn write_ticks(trace: &Trace, path: &Path) -> std::io::Result<usize> {
     Ok(ticks.len())
 }
 
-fn show(trials: &[Trial], options: &Show) -> Result<ExitCode, Failure> {
+fn show(trials: &[Trial], logs: &[Judgement], options: &Show) -> Result<ExitCode, Failure> {
     if options.json {
-        say(&format!("{}\n", report::json(trials)))?;
+        let recordings: Vec<_> = logs.iter().map(Judgement::json).collect();
+        say(&format!(
+            "{}\n",
+            serde_json::json!({ "scores": report::json(trials), "recordings": recordings })
+        ))?;
     } else {
-        say(&report::table(trials))?;
+        if !logs.is_empty() {
+            say(&logged::table(logs))?;
+        }
+        if !trials.is_empty() {
+            say(&report::table(trials))?;
+        }
     }
     let write = |path: &Path, text: String| {
         std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))

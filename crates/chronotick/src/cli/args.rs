@@ -379,6 +379,7 @@ pub struct Bench {
 
 /// Which worlds.
 #[derive(Args, Debug)]
+#[command(after_long_help = columns())]
 pub struct Simulate {
     /// Names of built-in scenarios, or TOML files; all built-in ones without any.
     #[arg(value_name = "SCENARIO")]
@@ -393,6 +394,7 @@ pub struct Simulate {
 
 /// Which recordings.
 #[derive(Args, Debug)]
+#[command(after_long_help = columns())]
 pub struct Replay {
     /// Packets files, gzipped or not, or their paths without `.packets.csv`; or debug traces.
     #[arg(value_name = "TRACE", required = true)]
@@ -407,6 +409,7 @@ pub struct Replay {
 
 /// What to score.
 #[derive(Args, Debug)]
+#[command(after_long_help = columns())]
 pub struct Score {
     /// Folders of traces.
     #[arg(value_name = "FOLDER")]
@@ -417,6 +420,12 @@ pub struct Score {
     /// How the scores are shown.
     #[command(flatten)]
     pub show: Show,
+}
+
+/// What the columns of a table of scores are.
+fn columns() -> String {
+    let line = |(heading, meaning): &(&str, &str)| format!("\n  {heading:<16} {meaning}");
+    format!("Columns:{}", chronotick_sim::report::COLUMNS.iter().map(line).collect::<String>())
 }
 
 /// How scores are shown, beside the table.
