@@ -4,17 +4,20 @@
 //! Measurements, silences, disruptions and instants come in; a [`Solution`], poll intervals and [`Event`]s go out. The
 //! engine reads no clock: "now" is always an argument, and never earlier than the newest measurement.
 
+mod belief;
+mod forecast;
+
 use crate::bound::{Doubt, Envelope, RateLimits, SourceBound, Wander};
 use crate::estimate::{Estimate, Estimator, Saved};
-use crate::fusion::{BankAnswer, Correction, Fusion};
-use crate::select::{Interval, Region, Role, Witness};
+use crate::fusion::Fusion;
+use crate::select::{Interval, Role};
 use crate::status::{Explanation, SourceStatus, Verdict};
-use crate::symmetry::{Symmetry, Testimony};
+use crate::symmetry::Symmetry;
 use crate::{
-    Assumption, Basis, Conditions, Disruption, Event, Expected, Forecast, Implausible, Leap, Levels,
-    Measurement, Member, MemberStatus, Narrow, Outlook, Past, Predictions, Prospect, Rate, RawInstant,
-    Reason, Settings, Solution, SourceId, Span, State, Timestamp, Variance,
+    Disruption, Event, Levels, Measurement, Past, Predictions, Rate, RawInstant, Reason, Settings, Solution,
+    SourceId, Span, State, Timestamp, Variance,
 };
+use belief::sides;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Learned from measurements of the sources, in their order: where corrected time is, and how wrong it may be.
@@ -336,10 +339,9 @@ impl Engine {
             rate: estimate.rate,
             early: utc - earliest,
             late: latest - utc,
-            narrow: self.narrow(now).map(|(region, assumes)| {
-                let Narrow { early, late, .. } = sides(region, utc - nominal, assumes);
-                Narrow { early: early.min(utc - earliest), late: late.min(latest - utc), assumes }
-            }),
+            narrow: self
+                .narrow(now)
+                .map(|narrow| sides(narrow, utc - nominal, [utc - earliest, latest - utc])),
             // The bound is the bank's: it runs at the bank's rate, however the answer runs inside of it.
             bound_growth: Rate::from_f64(growth.as_f64() + fused.rate.abs() * 1e-9),
             variance,
@@ -350,118 +352,6 @@ impl Engine {
             unsynced_at,
             disruptions,
             leap: self.leap(),
-        }
-    }
-
-    /// What a forecast is to be made from, and is measured against: the engine's own line through the newest trusted
-    /// measurement, and what the bank foresees at these ages, in ascending order. `None` before the first.
-    pub fn outlook(&mut self, ages: impl IntoIterator<Item = Span>) -> Option<Outlook> {
-        let at = self.last_trusted?;
-        let origin = self.estimator.estimator.estimate(at)?;
-        let mut outlook = Outlook { at, utc: origin.utc, rate: origin.rate, bank: Vec::new() };
-        for age in ages {
-            let then = self.estimator.estimator.estimate(at + age)?;
-            outlook.bank.push((age, then.utc - outlook.line(age)));
-        }
-        Some(outlook)
-    }
-
-    /// What a model may see to forecast `horizon` steps from `context` of them. `None` before the first trusted
-    /// measurement.
-    ///
-    /// # Panics
-    /// If `step` is not positive.
-    pub fn prospect(&mut self, step: Span, context: usize, horizon: usize) -> Option<Prospect> {
-        let ages = (1..=horizon).map(|i| step.times(i as i64));
-        let outlook = self.outlook(ages.clone())?;
-        let (line, parts) = (outlook.rate.as_f64(), 1e9);
-        let series = self.past.series(step, context, outlook.at);
-        let stated = |age| self.estimator.estimator.estimate(outlook.at + age);
-        let bank_sigmas = ages.map(|age| stated(age).map_or(f64::NAN, |e| e.variance.0[0].sqrt())).collect();
-        Some(Prospect {
-            rates: series.rates.iter().map(|rate| (rate - line) * parts).collect(),
-            rate_sigmas: series.sigmas.iter().map(|sigma| sigma * parts).collect(),
-            bank_sigmas,
-            outlook,
-        })
-    }
-
-    /// Takes in what a member forecasts. It has a share in the [`solution`](Engine::solution) as far as earlier
-    /// forecasts of that member were better than the bank's, by measurements that came after them; the bound is made
-    /// without it.
-    ///
-    /// # Errors
-    /// If it is no forecast of this clock; then it is as if it had not been made.
-    pub fn foresee(&mut self, forecast: &Forecast) -> Result<(), Implausible> {
-        if self.last_trusted.is_none_or(|newest| forecast.outlook.at > newest) {
-            return Err(Implausible::Origin);
-        }
-        let estimator = &self.estimator.estimator;
-        let bank = |age| estimator.uncertainty(forecast.outlook.at + age);
-        self.fusion.foresee(forecast, self.settings.frequency_tolerance, bank)
-    }
-
-    /// Believes so much of a member's forecasts until measurements that come after them say otherwise.
-    pub fn expect(&mut self, member: Member, expected: &[Expected]) {
-        self.fusion.expect(member, expected);
-    }
-
-    /// Takes in the machine's conditions; the frequency is regressed on them, as one more
-    /// [`Member`](crate::Member).
-    pub fn sense(&mut self, conditions: &Conditions) {
-        self.fusion.sense(conditions);
-    }
-
-    /// What the answer at `now` is made of.
-    pub fn basis(&mut self, now: RawInstant) -> Basis {
-        if self.last_trusted.is_none() {
-            return Basis::System;
-        }
-        let by_members = self.correction(now).basis();
-        by_members.unwrap_or(match self.state.0 {
-            State::Holdover => Basis::Holdover,
-            _ if self.estimator.estimator.saved().is_none() => Basis::Ntp,
-            _ => Basis::Bank,
-        })
-    }
-
-    /// How every member stands that forecasts beside the bank.
-    pub fn members(&mut self, now: RawInstant) -> Vec<MemberStatus> {
-        let bank = self.bank(now);
-        let correction = self.corrected(now, bank.as_ref());
-        self.fusion.members(&correction, bank.as_ref())
-    }
-
-    fn correction(&mut self, now: RawInstant) -> Correction {
-        let bank = self.bank(now);
-        self.corrected(now, bank.as_ref())
-    }
-
-    fn corrected(&self, now: RawInstant, bank: Option<&BankAnswer>) -> Correction {
-        match (self.last_trusted, bank) {
-            (Some(newest), Some(bank)) => self.fusion.correction(now, newest, bank),
-            _ => Correction::NONE,
-        }
-    }
-
-    fn bank(&mut self, now: RawInstant) -> Option<BankAnswer> {
-        let estimate = self.estimator.estimate(now)?;
-        let steady = self.estimator.estimator.steady();
-        let sigma = estimate.variance.0[0].sqrt();
-        Some(BankAnswer { utc: estimate.utc, rate: estimate.rate, sigma, steady })
-    }
-
-    /// Tells the fusion where the engine stands, as often as it needs that.
-    fn look_out(&mut self, now: RawInstant) {
-        if self.fusion.wants_outlook(now)
-            && let Some(outlook) = self.outlook(Fusion::horizons())
-        {
-            self.fusion.look_out(outlook);
-        }
-        if self.fusion.wants_lines()
-            && let Some(line) = self.outlook([])
-        {
-            self.fusion.measured(line);
         }
     }
 
@@ -615,180 +505,6 @@ impl Engine {
     fn poll_eagerly(&mut self, now: RawInstant) {
         self.eager_until = self.eager_until.max(now + self.settings.warmup.min(Span::from_secs(60)));
     }
-
-    fn envelope(&mut self, now: RawInstant) -> Envelope {
-        match self.estimator.estimate(now) {
-            Some(estimate) => self.envelope_of(&estimate),
-            None => Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance },
-        }
-    }
-
-    fn envelope_of(&self, estimate: &Estimate) -> Envelope {
-        let statistical = 4.0 * estimate.rate_sigma.as_f64() + self.wander.tolerance();
-        let unlearned = self.learning.map_or(0.0, |limits| limits.distance(estimate.rate));
-        let tolerance = Rate::from_f64(statistical.max(unlearned));
-        if tolerance < self.settings.frequency_tolerance {
-            Envelope { rate: estimate.rate, tolerance }
-        } else {
-            Envelope { rate: Rate::ZERO, tolerance: self.settings.frequency_tolerance }
-        }
-    }
-
-    /// As [`envelope`](Engine::envelope), for a clock whose frequency does not jump.
-    fn closely(&mut self, now: RawInstant) -> Envelope {
-        let plain = self.envelope(now);
-        let (Some(estimate), Some(last)) = (self.estimator.estimate(now), self.last_trusted) else {
-            return plain;
-        };
-        // Halfway between then and now: what has come about grows with the time.
-        let idle = ((self.carried - last).max(Span::ZERO) + (now - last)).half();
-        let tolerance = Rate::from_f64(4.0 * estimate.rate_sigma.as_f64() + self.wander.gradual(idle));
-        if tolerance < plain.tolerance { Envelope { rate: estimate.rate, tolerance } } else { plain }
-    }
-
-    fn carry(&mut self, now: RawInstant) {
-        let closely = self.closely(now);
-        self.sources.values_mut().for_each(|s| s.symmetry.carry(now, &closely));
-        self.carried = now;
-    }
-
-    /// Where true time is at `now` on the nominal scale if the paths are symmetric; `None` where that says no more than
-    /// the bound does.
-    fn narrow(&mut self, now: RawInstant) -> Option<(Interval, Assumption)> {
-        if self.settings.asymmetry == 0 {
-            return None;
-        }
-        let region = self.region(now)?.preferred;
-        let (envelope, closely) = (self.envelope(now), self.closely(now));
-        let testimony = |s: &Source| {
-            let plain = s.bound?.carried_to(now, &envelope).interval;
-            Some(s.symmetry.testimony(now, &closely, plain))
-        };
-        let asked = self.sources.iter().filter(|(id, s)| s.asked() && self.teaches(**id));
-        let all: Vec<Testimony> = asked.filter_map(|(_, s)| testimony(s)).collect();
-        let (narrow, asymmetry) = Testimony::majority(&all, self.settings.asymmetry)?;
-        // Where a preferred source says more than symmetry does, both hold; where they contradict each other, neither.
-        let narrow = narrow.and(&region)?;
-        (narrow != region).then_some((narrow, Assumption::symmetry_within(asymmetry)?))
-    }
-
-    /// What the sources say at `now`.
-    fn witnesses(&self, now: RawInstant, envelope: &Envelope) -> Vec<(SourceId, Witness)> {
-        let witness = |s: &Source| {
-            let interval = s.bound?.carried_to(now, envelope).interval;
-            Some(Witness { interval, role: s.role })
-        };
-        self.sources.iter().filter_map(|(&id, s)| Some((id, witness(s)?))).collect()
-    }
-
-    /// Where true time is at `now` on the nominal scale.
-    fn region(&mut self, now: RawInstant) -> Option<Region> {
-        let envelope = self.envelope(now);
-        let witnesses: Vec<Witness> = self.witnesses(now, &envelope).into_iter().map(|(_, w)| w).collect();
-        Region::of(&witnesses)
-    }
-
-    /// Renews every source's verdict. A majority that has moved to where it cannot have been means that the clock
-    /// jumped under us.
-    fn select(&mut self, now: RawInstant) {
-        let region = self.region(now);
-        let majority = region.is_some_and(|region| region.majority);
-        let envelope = self.envelope(now);
-        // By what the majority agrees on: a preferred source that comes or goes is no jump.
-        let doubtful = self.sources.values().any(|s| s.doubt.is_some());
-        if let Some(region) = region.filter(|r| r.majority && !doubtful).map(|r| r.agreed)
-            && let Some((then, before)) = self.majority.replace((now, region))
-        {
-            let (moved, widened) = (envelope.rate.over(now - then), envelope.tolerance.over(now - then));
-            let before = Interval { lo: before.lo + moved - widened, hi: before.hi + moved + widened };
-            if !region.overlaps(&before) {
-                let by = Span::from_nanos(((region.lo + region.hi) - (before.lo + before.hi)).as_nanos() / 2);
-                self.push_event(Event::MajorityMoved { by });
-                // A rate that was learned wrong explains a small one as well as a step, and would bring the next.
-                if by.abs() <= self.settings.frequency_tolerance.over(now - then) {
-                    self.forget_rate();
-                }
-                self.estimate_anew(now);
-            }
-        }
-        for (id, Witness { interval, role }) in self.witnesses(now, &envelope) {
-            let agrees = region.is_some_and(|region| interval.overlaps(&region.agreed));
-            let verdict = match (majority, agrees) {
-                _ if role.noselect => Verdict::Unselected,
-                (false, _) => Verdict::NoMajority,
-                (true, true) => Verdict::Trusted,
-                (true, false) => Verdict::Falseticker,
-            };
-            let source = self.sources.get_mut(&id).expect("intervals come from the sources");
-            if source.verdict != verdict {
-                let name = source.name.clone();
-                source.verdict = verdict;
-                self.push_event(Event::VerdictChanged { source: id, name, verdict });
-            }
-        }
-    }
-
-    fn judge(&mut self, now: RawInstant) -> (State, Reason) {
-        let Some(Region { preferred: region, majority, .. }) = self.region(now) else {
-            let disrupted = self.disruptions > 0;
-            let waited = now - self.started >= self.settings.warmup || self.ever_synced;
-            let reason = match (self.sources.is_empty(), disrupted) {
-                (true, _) => Reason::NoSources,
-                (false, true) => Reason::Disrupted,
-                (false, false) => Reason::NoMeasurement,
-            };
-            return (if waited || disrupted { State::Unsynced } else { State::Warmup }, reason);
-        };
-        if !majority {
-            return (State::Unsynced, Reason::NoMajority);
-        }
-        if (region.hi - region.lo).half() > self.settings.max_bound {
-            return (State::Unsynced, Reason::BoundTooWide);
-        }
-        let Some(last) = self.last_trusted else { return (State::Warmup, Reason::Gathering) };
-        if self.lacks_required(now) {
-            return (State::Unsynced, Reason::RequiredSilent);
-        }
-        let measured = self.sources.values().filter(|s| s.asked() && s.bound.is_some());
-        let interval = measured.map(|s| s.interval).min().unwrap_or_default().max(self.poll_interval(now));
-        let silent = now - last > interval.times(4) + self.settings.timeout;
-        let heard = self.sources.values().filter(|s| s.asked() && s.bound.is_some()).count();
-        let gathered = heard == self.sources.values().filter(|s| s.asked()).count()
-            || now - self.started > Engine::GATHERING;
-        match (self.trusted_count >= Engine::FIRST_MEASUREMENTS && gathered, silent, heard) {
-            (_, true, _) if self.ever_synced => (State::Holdover, Reason::SourcesSilent),
-            (false, _, _) | (_, true, _) => (State::Warmup, Reason::Gathering),
-            (true, false, 1) => (State::Synced, Reason::SingleSource),
-            (true, false, _) => (State::Synced, Reason::Agreement),
-        }
-    }
-
-    /// Whether the estimator learns from a source: where some are trusted the frequency is theirs as well, or a majority of
-    /// others could take the bound away by drifting.
-    fn teaches(&self, id: SourceId) -> bool {
-        self.sources[&id].role.trust || !self.sources.values().any(|s| s.asked() && s.role.trust)
-    }
-
-    /// Whether sources are required, and none of them is believed and answers.
-    fn lacks_required(&self, now: RawInstant) -> bool {
-        let mut required = self.sources.values().filter(|s| s.role.require).peekable();
-        let patience = |s: &Source| s.interval.max(self.poll_interval(now)).times(8) + self.settings.timeout;
-        let answers = |s: &Source| s.newest.is_some_and(|newest| now - newest.received <= patience(s));
-        required.peek().is_some() && !required.any(|s| s.verdict == Verdict::Trusted && answers(s))
-    }
-
-    fn leap(&self) -> Leap {
-        let trusted: Vec<Leap> = self
-            .sources
-            .values()
-            .filter(|s| s.verdict == Verdict::Trusted)
-            .filter_map(|s| s.newest.map(|m| m.leap))
-            .collect();
-        [Leap::Insert, Leap::Delete]
-            .into_iter()
-            .find(|leap| trusted.iter().filter(|l| *l == leap).count() * 2 > trusted.len())
-            .unwrap_or(Leap::None)
-    }
 }
 
 /// The estimator with its newest answer: each measurement and each solution asks it several times about one instant.
@@ -811,13 +527,6 @@ impl Asked {
         self.newest = None;
         &mut self.estimator
     }
-}
-
-/// The sides of the narrow bound around an estimate. Where that lies outside, one of the two is wrong, by at least the
-/// distance, and nobody knows which.
-fn sides(region: Interval, estimate: Span, assumes: Assumption) -> Narrow {
-    let outside = (region.lo - estimate).max(estimate - region.hi).max(Span::ZERO);
-    Narrow { early: estimate - region.lo + outside, late: region.hi - estimate + outside, assumes }
 }
 
 /// What is known without any trusted measurement: the middle of the bound, anything inside being equally likely.
