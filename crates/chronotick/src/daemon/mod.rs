@@ -355,13 +355,15 @@ impl Daemon {
         }
     }
 
-    /// Compares this node with its peers, once there is a time to compare.
+    /// Compares this node with its peers, once there is a time to compare. What they say before is read as well: left where
+    /// it is, it would end every wait at once.
     fn receive_peers(&mut self) {
-        if !self.peers.is_empty() && self.engine.last_trusted().is_some() {
-            let now = self.now();
-            let solution = self.engine.solution(now);
-            self.peers.receive(&*self.machine, &solution);
+        if self.peers.is_empty() {
+            return;
         }
+        let known = self.engine.last_trusted().is_some();
+        let solution = known.then(|| self.engine.solution(self.now()));
+        self.peers.receive(&*self.machine, solution.as_ref());
     }
 
     /// Compares a measurement with corrected time, as that was before, and with the system clock, and tells the feed.
