@@ -80,7 +80,8 @@ fn needs(config: &Config) -> Sandbox {
     let read = READ.iter().map(PathBuf::from).chain(named).chain(variables.map(PathBuf::from));
     let read = read.chain(certificates.flat_map(|file| folders(file))).chain(name_servers());
 
-    let sandbox = Sandbox::new().sets_clock(config.discipline != Discipline::Off);
+    let pulses = config.reference_clocks.iter().any(|clock| matches!(clock.kind, Kind::Pps(..)));
+    let sandbox = Sandbox::new().sets_clock(config.discipline != Discipline::Off).captures_pulses(pulses);
     let sandbox = read.chain(checkpoints(config)).fold(sandbox, Sandbox::read);
     write.fold(sandbox, Sandbox::write)
 }
