@@ -63,7 +63,7 @@ fn needs(config: &Config) -> Sandbox {
     let _ = std::fs::create_dir_all(&config.state_dir);
     let written = [config.trace_file(), config.mcp.audit_file.clone()].into_iter().flatten();
     let written = written.inspect(|file| touch(file)).chain(["/dev/null".into()]);
-    let clocks = config.reference_clocks.iter().filter_map(clock);
+    let clocks = config.reference_clocks.iter().flat_map(clock);
     let write = written.chain(clocks).chain([config.runtime_dir.clone(), config.state_dir.clone()]);
 
     let named = [
@@ -94,17 +94,28 @@ fn touch(file: &Path) {
     let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(file);
 }
 
-/// The device of a reference clock, or the folder that its socket is made in.
-fn clock(clock: &ReferenceClock) -> Option<PathBuf> {
+/// The devices of a reference clock, or the folder that its socket is made in.
+fn clock(clock: &ReferenceClock) -> Vec<PathBuf> {
     match &clock.kind {
-        Kind::Sock(socket) | Kind::Chronyd(Some(socket)) => socket.parent().map(Path::to_owned),
-        // Our end of its command socket lies beside it.
-        Kind::Chronyd(None) => Some("/run/chrony".into()),
-        Kind::Pps(device, _) | Kind::Phc(device) | Kind::Nmea(device, _) | Kind::Vmclock(device) => {
-            Some(device.clone())
+        Kind::Sock(socket) | Kind::Chronyd(Some(socket)) => {
+            socket.parent().map(Path::to_owned).into_iter().collect()
         }
-        Kind::Shm(_) | Kind::Gpsd { .. } => None,
+        // Our end of its command socket lies beside it.
+        Kind::Chronyd(None) => vec!["/run/chrony".into()],
+        Kind::Pps(device, _) | Kind::Phc(device) | Kind::Nmea(device, _) => vec![device.clone()],
+        Kind::Vmclock(page) => [page.clone()].into_iter().chain(clock_of_the_page()).collect(),
+        Kind::Shm(_) | Kind::Gpsd { .. } => Vec::new(),
     }
+}
+
+#[cfg(target_os = "linux")]
+fn clock_of_the_page() -> Option<PathBuf> {
+    chronotick_os::refclock::vmclock::device()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn clock_of_the_page() -> Option<PathBuf> {
+    None
 }
 
 /// The folder of a file, and that of the file which it is a link to: either may be replaced.
