@@ -65,6 +65,14 @@ pub(crate) fn put_authenticator(datagram: &mut Vec<u8>, key: &SecretKey, nonce: 
     put(datagram, Kind::AUTHENTICATOR, &body);
 }
 
+/// Whether a reply with a nonce of 16 bytes is no longer than a request with this authenticator: where the client's nonce is
+/// shorter it has to be padded, or the request dropped (RFC 8915 §5.6).
+pub(crate) fn has_room_for_a_nonce(field: &Field<'_>) -> bool {
+    let Some(sealed_len) = field.body.get(2..4) else { return false };
+    let sealed_len = usize::from(u16::from_be_bytes([sealed_len[0], sealed_len[1]]));
+    field.body.len() >= 4 + NONCE + sealed_len.next_multiple_of(4)
+}
+
 /// Checks an authenticator against everything before it, and gives the text that was sealed in it.
 pub(crate) fn open_authenticator(datagram: &[u8], field: &Field<'_>, key: &SecretKey) -> Option<Vec<u8>> {
     let (head, rest) = field.body.split_first_chunk::<4>()?;
