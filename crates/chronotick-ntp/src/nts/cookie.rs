@@ -7,7 +7,7 @@ use std::fmt;
 
 use chronotick_core::Timestamp;
 
-use super::seal::{NONCE, authenticated, has_room_for_a_nonce, open_authenticator, put_authenticator};
+use super::seal::{NONCE, authenticated, fill, has_room_for_a_nonce, open_authenticator, put_authenticator};
 use super::{COOKIES, Keys, SecretKey};
 use crate::extension::{Kind, put};
 use crate::{Packet, ReferenceId};
@@ -131,10 +131,6 @@ pub(crate) fn nak(request: &Packet, unique: &[u8]) -> Vec<u8> {
     let mut datagram = kiss.leaving_at(Timestamp::from_nanos(0)).to_vec();
     put(&mut datagram, Kind::UNIQUE_IDENTIFIER, unique);
     datagram
-}
-
-fn fill(bytes: &mut [u8], mut random: impl FnMut() -> u64) {
-    bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&random().to_be_bytes()[..part.len()]));
 }
 
 #[cfg(test)]

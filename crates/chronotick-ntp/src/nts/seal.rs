@@ -54,6 +54,11 @@ pub struct Keys {
 /// Bytes of a nonce: SIV takes any number, and 16 is what servers have to accept (RFC 8915 §5.6).
 pub(crate) const NONCE: usize = 16;
 
+/// Fills bytes with random bits.
+pub(super) fn fill(bytes: &mut [u8], mut random: impl FnMut() -> u64) {
+    bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&random().to_be_bytes()[..part.len()]));
+}
+
 /// Appends the authenticator of everything before it, with `text` sealed in it.
 pub(crate) fn put_authenticator(datagram: &mut Vec<u8>, key: &SecretKey, nonce: &[u8; NONCE], text: &[u8]) {
     let sealed = key.seal(datagram, nonce, text);
