@@ -498,7 +498,7 @@ impl Daemon {
                 }
                 let server = &self.names.names[index].server;
                 self.engine.set_role(source, server.role);
-                let settings = self.settings_for(server.host());
+                let settings = server.address.ration(self.settings);
                 match Link::open((index, server), endpoint, source, settings, now) {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
@@ -540,19 +540,6 @@ impl Daemon {
                 self.engine.remove_source(link.source);
             }
         }
-    }
-
-    /// NIST refuses service to whoever asks one of its servers more often than every 4 s (its terms of use for
-    /// `time.nist.gov`).
-    fn settings_for(&self, host: &str) -> chronotick_ntp::Settings {
-        let mut settings = self.settings;
-        if host == "nist.gov" || host.ends_with(".nist.gov") {
-            let least = Span::from_secs(4);
-            settings.min_poll = settings.min_poll.max(least);
-            settings.max_poll = settings.max_poll.max(least);
-            settings.burst_interval = settings.burst_interval.max(least);
-        }
-        settings
     }
 
     fn lacking(&self, name: usize) -> usize {
