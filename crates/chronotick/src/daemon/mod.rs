@@ -548,9 +548,11 @@ impl Daemon {
         self.names.names[name].members().saturating_sub(used)
     }
 
-    /// Drops servers that refuse service, and those that were of no use for long if their name may have others.
+    /// Drops servers that refuse service, and those that were of no use for long if their name may have others. Of sources that
+    /// are gone nothing is kept.
     fn replace_useless(&mut self, now: RawInstant) {
         let verdicts = self.engine.sources(now);
+        self.statistics.retain(|source, _| verdicts.iter().any(|s| s.id == *source));
         for link in &mut self.links {
             let rejected = verdicts.iter().any(|s| s.id == link.source && s.verdict == Verdict::Falseticker);
             let useless = link.association.missed() >= 4 || rejected;
@@ -567,7 +569,6 @@ impl Daemon {
             let why = link.trouble.as_deref().unwrap_or("it was of no use");
             log::warn!("{} ({}) is given up: {why}", link.address, self.names.names[link.name].server);
             self.engine.remove_source(link.source);
-            self.statistics.remove(&link.source);
             match link.association.denied() {
                 Some(_) => self.names.deny(link.name, link.address),
                 None => self.names.set_aside(link.name, link.address),
