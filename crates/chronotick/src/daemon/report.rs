@@ -362,7 +362,16 @@ fn edge(edge: &Edge, raw: RawInstant) -> EdgeView {
 
 /// Resident memory of this process by the kernel's count, in bytes; 0 where it does not tell.
 fn resident_memory() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
-    pages * 4096
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes = |line: &str| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
+    status.lines().find_map(kilobytes).unwrap_or(0) * 1024
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #[test]
+    fn this_process_has_the_memory_that_the_kernel_counts() {
+        let megabytes = super::resident_memory() >> 20;
+        assert!((1..1 << 20).contains(&megabytes), "{megabytes} MB");
+    }
 }
