@@ -3,6 +3,7 @@
 
 use super::subscribers::Subscribers;
 use crate::feed::{Follower, News};
+use crate::replace::replace;
 use crate::snapshot::{Snapshot, SourceView};
 use crate::utc::rfc3339;
 use chronotick_clock::{RawInstant, Span, Timestamp, raw_now};
@@ -45,9 +46,7 @@ impl Remembered {
     }
 
     fn write(&self, dir: &Path) -> io::Result<()> {
-        let fresh = dir.join(format!(".{}.{}", Remembered::FILE, std::process::id()));
-        fs::write(&fresh, serde_json::to_vec(self)?)?;
-        fs::rename(fresh, dir.join(Remembered::FILE))
+        replace(&dir.join(Remembered::FILE), &serde_json::to_vec(self)?)
     }
 
     /// Adds what only a memory has. A standing alert is at least a warning.
