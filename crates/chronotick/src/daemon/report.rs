@@ -13,7 +13,7 @@ use crate::trace::Line;
 use chronotick_clock::ClockPair;
 use chronotick_core::{
     Disruption, Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Role, Solution,
-    SourceStatus, Stamps, Timestamp, Verdict,
+    SourceStatus, Stamps, Timestamp,
 };
 use chronotick_ntp::{NtpTimestamp, Protection, nts};
 use std::sync::Arc;
@@ -146,7 +146,7 @@ impl Daemon {
         let reading = solution.reading(raw);
         let squares: Vec<f64> = sources
             .iter()
-            .filter(|s| s.verdict == Verdict::Trusted.to_string())
+            .filter(|s| s.is_trusted())
             .filter_map(|s| Some((s.offset_ns? as f64).powi(2)))
             .collect();
         let mean_square = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
@@ -221,7 +221,7 @@ impl Daemon {
             Some(self.reference(reference, status, raw, utc))
         }));
         let width = |view: &SourceView| {
-            let trusted = view.verdict == Verdict::Trusted.to_string();
+            let trusted = view.is_trusted();
             let bound = view.bound.as_ref().filter(|_| trusted)?;
             Some(bound.latest_ns.saturating_sub(bound.earliest_ns))
         };
