@@ -3,8 +3,9 @@
 //!
 //! Corrected time is estimated over the raw clock, which steering does not touch, so there is no loop that could become
 //! unstable: the frequency follows the engine's rate, and what is left of the offset is handed to the kernel to slew, which
-//! takes a quarter of it in each second. If the daemon dies, no more is slewed than was handed over last, never
-//! beyond true time, and the kernel's own account widens until it says by itself that the clock is not synchronised.
+//! takes a quarter of it in each second. If the daemon dies, no more is slewed than was handed over last and what is left of
+//! the quarter that the kernel was at then, by which the clock may come to be beyond true time; and the kernel's own account
+//! widens until it says by itself that the clock is not synchronised.
 
 use crate::{ClockError, Decision, Policy, Refusal};
 use chronotick_clock::{Leap, Rate, RawInstant, Span, State, Timestamp};

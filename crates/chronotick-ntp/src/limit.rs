@@ -60,6 +60,11 @@ impl<S: BuildHasher> Limiter<S> {
         Limiter { rate, sets: vec![[None; WAYS]; sets], hasher }
     }
 
+    /// How often one client may ask in the long run.
+    pub(crate) fn interval(&self) -> Span {
+        self.rate.interval
+    }
+
     /// Counts a request of a client at this instant.
     pub fn take(&mut self, client: IpAddr, now: RawInstant) -> Pace {
         if self.rate.interval <= Span::ZERO {

@@ -83,7 +83,7 @@ impl Responder {
 
 impl Reply {
     /// A kiss of death (RFC 5905 §7.4): it tells no time, only why not, and echoes the request so that its client
-    /// believes it. The poll field of RATE says what interval would do.
+    /// believes it.
     pub(crate) fn kiss_of_death(request: &Packet, code: ReferenceId) -> Reply {
         Reply(Packet {
             leap: None,
@@ -98,6 +98,15 @@ impl Reply {
             receive: request.transmit,
             transmit: request.transmit,
             ..Packet::request(NtpTimestamp::ZERO)
+        })
+    }
+
+    /// The kiss of death for who asks more often than every `interval`: its poll field says what would do.
+    pub(crate) fn too_often(request: &Packet, interval: Span) -> Reply {
+        let enough = interval.as_secs_f64().log2().ceil() as i8;
+        Reply(Packet {
+            poll: request.poll.max(enough),
+            ..Reply::kiss_of_death(request, ReferenceId(*b"RATE")).0
         })
     }
 
@@ -147,6 +156,17 @@ mod tests {
                 assert_eq!(reply.is_some(), mode == 3 && (1..=4).contains(&version), "{version} {mode}");
                 assert!(reply.is_none_or(|r| r.0.version == version));
             }
+        }
+    }
+
+    #[test]
+    fn who_asks_too_often_is_told_what_interval_would_do() {
+        for (millis, poll, told) in
+            [(1_000, 0, 0), (4_000, 0, 2), (4_001, 0, 3), (4_000, 6, 6), (250, -4, -2)]
+        {
+            let request = Packet { poll, ..Packet::request(NtpTimestamp::from_bits(9)) };
+            let kiss = Reply::too_often(&request, Span::from_millis(millis));
+            assert_eq!((kiss.0.poll, kiss.0.origin), (told, request.transmit), "{millis} {poll}");
         }
     }
 

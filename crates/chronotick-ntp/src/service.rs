@@ -198,7 +198,7 @@ impl<S: BuildHasher + Clone> Service<S> {
         }
         match self.requests.take(client, now) {
             Pace::Fine => {}
-            Pace::Told => return plain(kiss(*b"RATE")),
+            Pace::Told => return plain(Reply::too_often(&request, self.requests.interval())),
             Pace::Dropped => return Err(Ignored::TooOften),
         }
         let proof = match jar.and_then(|jar| jar.read(datagram)) {
@@ -333,10 +333,10 @@ mod tests {
 
     #[test]
     fn who_asks_too_often_is_told_so_and_then_nothing() {
-        let mut service = service(Span::from_secs(1));
+        let mut service = service(Span::from_secs(5));
         (0..2).for_each(|_| assert_eq!(ask(&mut service, "10.1.1.1", Some(&CLOCK)).unwrap().stratum, 3));
         let kiss = ask(&mut service, "10.1.1.1", Some(&CLOCK)).unwrap();
-        assert_eq!((kiss.stratum, kiss.reference_id), (0, ReferenceId(*b"RATE")));
+        assert_eq!((kiss.stratum, kiss.reference_id, kiss.poll), (0, ReferenceId(*b"RATE"), 3));
         assert_eq!(ask(&mut service, "10.1.1.1", Some(&CLOCK)), Err(Ignored::TooOften));
         assert_eq!(ask(&mut service, "10.1.1.2", Some(&CLOCK)).unwrap().stratum, 3);
         let counts: Vec<_> = service.counters().iter().map(|(label, n)| (*label, *n)).collect();

@@ -22,6 +22,7 @@ pub struct Sandbox {
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
     sets_clock: bool,
+    captures_pulses: bool,
 }
 
 /// What the kernel gave.
@@ -54,10 +55,18 @@ impl Sandbox {
         self
     }
 
-    /// The system clock may be set.
+    /// The system clock may be set. Where it may not, the right to do so (`CAP_SYS_TIME`) is given up: the call that reads what
+    /// the kernel says of its clock (`adjtimex(2)`) could set it as well.
     #[must_use]
     pub fn sets_clock(mut self, may: bool) -> Sandbox {
         self.sets_clock = may;
+        self
+    }
+
+    /// The kernel may be asked to stamp pulses (`PPS_SETPARAMS`), which takes the same right: it is kept.
+    #[must_use]
+    pub fn captures_pulses(mut self, may: bool) -> Sandbox {
+        self.captures_pulses = may;
         self
     }
 
@@ -68,7 +77,11 @@ impl Sandbox {
     #[cfg(target_os = "linux")]
     pub fn enter(&self) -> io::Result<Entered> {
         let files = linux::keep_files_away(self).map_err(io::Error::other)?;
-        Ok(Entered { files, calls: linux::refuse_calls(self.sets_clock) })
+        let kept = self.sets_clock || self.captures_pulses;
+        let given_up = if kept { Ok(()) } else { linux::give_up_the_clock() };
+        let calls = linux::refuse_calls(self.sets_clock);
+        let still = |e| format!("the right to set the clock cannot be given up: {e}");
+        Ok(Entered { files, calls: calls.and(given_up.map_err(still)) })
     }
 
     /// There is none on this system.
@@ -109,12 +122,13 @@ mod linux {
         ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr,
         RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
     };
-    use libc::c_long;
+    use libc::{c_int, c_long, c_ulong};
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
         SeccompRule,
     };
     use std::collections::BTreeMap;
+    use std::io;
 
     /// The newest interface whose rights are handled; what an older kernel does not know is left out.
     const KNOWN: ABI = ABI::V6;
@@ -153,6 +167,47 @@ mod linux {
             }
             (_, other) => Err(format!("{other:?}")),
         })
+    }
+
+    /// `CAP_SYS_TIME` of `linux/capability.h`, which the C library does not have.
+    const CAP_SYS_TIME: c_ulong = 25;
+
+    /// Gives up the right to set the clock, where this process has it.
+    pub(super) fn give_up_the_clock() -> io::Result<()> {
+        /// `__user_cap_header_struct`.
+        #[repr(C)]
+        struct Header {
+            version: u32,
+            pid: c_int,
+        }
+        /// `__user_cap_data_struct`: capabilities 0 to 31 in the first, and the others in the second.
+        #[repr(C)]
+        #[derive(Clone, Copy, Default)]
+        struct Sets {
+            effective: u32,
+            permitted: u32,
+            inheritable: u32,
+        }
+        // Of the third version; process 0 is this one.
+        let mut header = Header { version: 0x2008_0522, pid: 0 };
+        let mut sets = [Sets::default(); 2];
+        let done = |rc: c_long| if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        // SAFETY: the kernel fills both structures of this version, which outlive the call.
+        done(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
+        let clock = 1 << CAP_SYS_TIME;
+        if (sets[0].permitted | sets[0].inheritable) & clock == 0 {
+            return Ok(());
+        }
+        // Without the right to change it this set stays, which matters to programs that are begun only: there are none.
+        // SAFETY: no pointers.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_TIME, 0, 0, 0) };
+        let others = !clock;
+        // What is neither permitted nor inheritable is not ambient either.
+        sets[0].effective &= others;
+        sets[0].permitted &= others;
+        sets[0].inheritable &= others;
+        // SAFETY: as above; the kernel only reads the sets.
+        done(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) })
     }
 
     /// What fails as if the user were not allowed to: somebody who tries is told, and a library that probes goes on.
@@ -210,7 +265,7 @@ mod linux {
     const SETS_CLOCK: &[c_long] = &[libc::SYS_clock_settime, libc::SYS_settimeofday];
 
     /// Namespaces that `clone` could make.
-    const NAMESPACES: [libc::c_int; 7] = [
+    const NAMESPACES: [c_int; 7] = [
         libc::CLONE_NEWNS,
         libc::CLONE_NEWUTS,
         libc::CLONE_NEWIPC,
@@ -224,7 +279,9 @@ mod linux {
     pub(super) fn refuse_calls(sets_clock: bool) -> Result<(), String> {
         let more = if sets_clock { &[] } else { SETS_CLOCK };
         let mut refused = each(REFUSED.iter().chain(more));
-        refused.insert(libc::SYS_clone, namespaces()?);
+        for clone in numbers(libc::SYS_clone) {
+            refused.insert(clone, namespaces()?);
+        }
         // Its flags are behind a pointer, which no filter follows; the C library then takes `clone`.
         let unknown = each(&[libc::SYS_clone3]);
         let programs = [
@@ -241,22 +298,33 @@ mod linux {
 
     type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
-    /// Each call, whatever it is called with. The numbers of the x32 interface, of which the filters do not tell, come too.
+    /// Each call, whatever it is called with.
     fn each<'a>(calls: impl IntoIterator<Item = &'a c_long>) -> Rules {
-        const X32: c_long = 0x4000_0000;
-        // These two have numbers of their own there.
-        let exec = [X32 + 520, X32 + 545];
-        let both = |call: &c_long| [*call, if cfg!(target_arch = "x86_64") { X32 + *call } else { *call }];
-        let rules: Rules = calls.into_iter().flat_map(both).map(|call| (call, Vec::new())).collect();
-        if cfg!(target_arch = "x86_64") && rules.contains_key(&libc::SYS_execve) {
-            rules.into_iter().chain(exec.map(|call| (call, Vec::new()))).collect()
-        } else {
-            rules
-        }
+        calls.into_iter().flat_map(|call| numbers(*call)).map(|number| (number, Vec::new())).collect()
+    }
+
+    /// What is added to the number of a call of the x32 interface, of which the filters do not tell.
+    const X32: c_long = 0x4000_0000;
+
+    /// The calls that have a number of their own there (`syscall_64.tbl` of the kernel).
+    const OWN: [(c_long, c_long); 6] = [
+        (libc::SYS_execve, 520),
+        (libc::SYS_ptrace, 521),
+        (libc::SYS_kexec_load, 528),
+        (libc::SYS_process_vm_readv, 539),
+        (libc::SYS_process_vm_writev, 540),
+        (libc::SYS_execveat, 545),
+    ];
+
+    /// All numbers by which a call can be made.
+    fn numbers(call: c_long) -> impl Iterator<Item = c_long> {
+        let own = OWN.iter().filter(move |(usual, _)| *usual == call).map(|(_, own)| *own);
+        let x32 = own.chain([call]).map(|number| X32 + number);
+        [call].into_iter().chain(x32.filter(|_| cfg!(target_arch = "x86_64")))
     }
 
     fn namespaces() -> Result<Vec<SeccompRule>, String> {
-        let rule = |flag: libc::c_int| {
+        let rule = |flag: c_int| {
             let flag = flag as u32 as u64;
             let operator = SeccompCmpOp::MaskedEq(flag);
             SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Qword, operator, flag)?])

@@ -74,8 +74,8 @@ mod linux {
         ((i128::from(rate.to_bits()) * 1_000_000 + (1 << 31)) >> 32) as libc::c_long
     }
 
-    pub(super) fn from_kernel(frequency: libc::c_long) -> Rate {
-        Rate::from_bits(((i128::from(frequency) << 32) / 1_000_000) as i64)
+    pub(super) fn from_kernel(frequency: impl Into<i128>) -> Rate {
+        Rate::from_bits(((frequency.into() << 32) / 1_000_000) as i64)
     }
 
     /// Whole microseconds, rounded up: what is claimed is never too little.
@@ -91,15 +91,72 @@ mod linux {
         Ok(Span::from_micros(timex.offset))
     }
 
-    fn account(timex: &libc::timex) -> KernelClock {
+    /// How many ticks the kernel counts in a second (`USER_HZ`).
+    fn ticks() -> libc::c_long {
+        // SAFETY: no pointers.
+        unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1)
+    }
+
+    /// The length of a tick where it is as long as it is meant to be, in µs.
+    fn nominal_tick() -> libc::c_long {
+        (1_000_000 + ticks() / 2) / ticks()
+    }
+
+    /// What a tick that is longer by a microsecond adds to the frequency, in its units.
+    fn tick_weight() -> libc::c_long {
+        ticks() << 16
+    }
+
+    /// The kernel takes no frequency beyond 500 ppm (`MAXFREQ`).
+    const MOST: libc::c_long = 500 << 16;
+
+    /// A frequency as a tick and what is left beside it. The tick is as long as it is meant to be, unless somebody has left a
+    /// frequency that no other says.
+    fn tick_and_frequency(rate: Rate) -> (libc::c_long, libc::c_long) {
+        let (whole, weight) = (to_kernel(rate), tick_weight());
+        let longer = if whole.abs() > MOST { whole / weight } else { 0 };
+        (nominal_tick() + longer, whole - longer * weight)
+    }
+
+    pub(super) fn account(timex: &libc::timex) -> KernelClock {
         let nanos = timex.status & libc::STA_NANO != 0;
+        let ticking = i128::from(timex.tick - nominal_tick()) * i128::from(tick_weight());
         KernelClock {
-            frequency: from_kernel(timex.freq),
+            frequency: from_kernel(i128::from(timex.freq) + ticking),
             pending: if nanos { Span::from_nanos(timex.offset) } else { Span::from_micros(timex.offset) },
             max_error: Span::from_micros(timex.maxerror),
             estimated_error: Span::from_micros(timex.esterror),
             synchronised: timex.status & libc::STA_UNSYNC == 0,
         }
+    }
+
+    /// What the kernel is told so that the clock runs like this.
+    pub(super) fn timex_of(course: &Course) -> libc::timex {
+        let claim = &course.claim;
+        let leap = match claim.leap {
+            Leap::None => 0,
+            Leap::Insert => libc::STA_INS,
+            Leap::Delete => libc::STA_DEL,
+        };
+        let unsynchronised = if claim.synchronised { 0 } else { libc::STA_UNSYNC };
+        let mut timex = blank();
+        // Another daemon may have left any of these as it wanted it.
+        timex.modes = libc::ADJ_STATUS
+            | libc::ADJ_NANO
+            | libc::ADJ_TICK
+            | libc::ADJ_FREQUENCY
+            | libc::ADJ_MAXERROR
+            | libc::ADJ_ESTERROR
+            | libc::ADJ_TIMECONST
+            | libc::ADJ_OFFSET;
+        // The phase-locked loop slews by itself and ends by itself; the frequency is ours.
+        timex.status = libc::STA_PLL | libc::STA_FREQHOLD | leap | unsynchronised;
+        (timex.tick, timex.freq) = tick_and_frequency(course.frequency);
+        timex.maxerror = microseconds(claim.max_error);
+        timex.esterror = microseconds(claim.estimated_error);
+        timex.constant = 0;
+        timex.offset = course.slew.as_nanos() as libc::c_long;
+        timex
     }
 
     impl Steer for SystemClock {
@@ -112,29 +169,7 @@ mod linux {
         }
 
         fn run(&mut self, course: &Course) -> io::Result<KernelClock> {
-            let claim = &course.claim;
-            let leap = match claim.leap {
-                Leap::None => 0,
-                Leap::Insert => libc::STA_INS,
-                Leap::Delete => libc::STA_DEL,
-            };
-            let unsynchronised = if claim.synchronised { 0 } else { libc::STA_UNSYNC };
-            let mut timex = blank();
-            timex.modes = libc::ADJ_STATUS
-                | libc::ADJ_NANO
-                | libc::ADJ_FREQUENCY
-                | libc::ADJ_MAXERROR
-                | libc::ADJ_ESTERROR
-                | libc::ADJ_TIMECONST
-                | libc::ADJ_OFFSET;
-            // The phase-locked loop slews by itself and ends by itself; the frequency is ours.
-            timex.status = libc::STA_PLL | libc::STA_FREQHOLD | leap | unsynchronised;
-            timex.freq = to_kernel(course.frequency);
-            timex.maxerror = microseconds(claim.max_error);
-            timex.esterror = microseconds(claim.estimated_error);
-            timex.constant = 0;
-            timex.offset = course.slew.as_nanos() as libc::c_long;
-            adjust(&mut timex)?;
+            adjust(&mut timex_of(course))?;
             self.read()
         }
 
@@ -208,6 +243,37 @@ mod tests {
         assert_eq!(rival(&proc).as_deref(), Some("systemd-timesyn (pid 30)"));
         fs::remove_dir_all(&proc).expect("removed");
         assert_eq!(rival(&proc), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_tick_that_another_daemon_left_is_part_of_the_frequency_and_is_set_right() {
+        use chronotick_core::{Claim, Leap, Rate};
+        let claim = Claim {
+            max_error: Span::ZERO,
+            estimated_error: Span::ZERO,
+            synchronised: true,
+            leap: Leap::None,
+        };
+        let told = |ppm: f64| {
+            let frequency = Rate::from_ppm(ppm);
+            let mut timex = linux::timex_of(&Course { frequency, slew: Span::ZERO, claim });
+            assert!((linux::account(&timex).frequency.as_ppm() - ppm).abs() < 1e-4, "{ppm}");
+            assert_ne!(timex.modes & libc::ADJ_TICK, 0);
+            let tick = timex.tick;
+            timex.tick += 1;
+            assert!(linux::account(&timex).frequency.as_ppm() > ppm + 50.0, "{ppm}");
+            (tick, timex.freq)
+        };
+        let (nominal, _) = told(0.0);
+        for ppm in [-500.0, -12.5, 500.0] {
+            assert_eq!(told(ppm), (nominal, linux::to_kernel(Rate::from_ppm(ppm))));
+        }
+        // Whoever corrects the clock by hand leaves its frequency as it was, however it was made.
+        for ppm in [-9_990.0, 737.0, 10_300.0] {
+            let (tick, freq) = told(ppm);
+            assert!(tick != nominal && freq.abs() <= 500 << 16, "{ppm}");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -79,6 +79,27 @@ fn tries_everything() {
     // SAFETY: the structure lives, and its value is invalid, so that no clock could be set by it.
     assert_eq!(unsafe { libc::syscall(libc::SYS_clock_settime, libc::CLOCK_REALTIME, &raw const time) }, -1);
     assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EPERM));
+    // SAFETY: a structure of integers, for which zero is a value.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure outlives the call; nothing is asked for but what the kernel says.
+    assert!(unsafe { libc::clock_adjtime(libc::CLOCK_REALTIME, &raw mut timex) } >= 0);
+    // ADJ_SETOFFSET by less than no microsecond: invalid, so that no clock could be set by it.
+    (timex.modes, timex.time.tv_usec) = (0x0100, -1);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::clock_adjtime(libc::CLOCK_REALTIME, &raw mut timex) }, -1);
+    assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EPERM));
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    for sets in ["CapEff:\t", "CapPrm:\t", "CapInh:\t", "CapAmb:\t"] {
+        let set = status.lines().find_map(|line| line.strip_prefix(sets)).unwrap();
+        assert_eq!(u64::from_str_radix(set, 16).unwrap() >> 25 & 1, 0, "{sets}{set}");
+    }
+    // The x32 interface: programs, another process's memory, namespaces.
+    #[cfg(target_arch = "x86_64")]
+    for (call, argument) in [(520, 0), (545, 0), (539, 1), (540, 1), (libc::SYS_clone, libc::CLONE_NEWUSER)] {
+        // SAFETY: no pointer but null is passed, and none of them does anything with that.
+        assert_eq!(unsafe { libc::syscall(0x4000_0000 + call, argument, 0, 0, 0, 0) }, -1);
+        assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EPERM), "{call}");
+    }
 
     assert_eq!(fs::read_to_string(folder.join("read")).unwrap(), "read");
     let open = folder.join("open");
@@ -93,9 +114,11 @@ fn tries_everything() {
 
 #[test]
 fn whoever_takes_it_over_ends_it() {
-    let output = within("looks_into_another_process", &folder("calls"));
-    let skipped = String::from_utf8_lossy(&output.stdout).contains("skipped:");
-    assert!(skipped || output.status.signal() == Some(libc::SIGSYS), "{output:?}");
+    for test in ["looks_into_another_process", "looks_by_the_other_interface"] {
+        let output = within(test, &folder(test));
+        let skipped = String::from_utf8_lossy(&output.stdout).contains("skipped:");
+        assert!(skipped || output.status.signal() == Some(libc::SIGSYS), "{output:?}");
+    }
 }
 
 #[test]
@@ -104,5 +127,16 @@ fn looks_into_another_process() {
     if enter().is_some() {
         // SAFETY: no pointer is involved.
         unsafe { libc::ptrace(libc::PTRACE_ATTACH, 1, 0, 0) };
+    }
+}
+
+#[test]
+#[ignore = "run by the test above"]
+fn looks_by_the_other_interface() {
+    if cfg!(not(target_arch = "x86_64")) {
+        println!("skipped: there is no x32 here");
+    } else if enter().is_some() {
+        // SAFETY: no pointer is involved: the ptrace of x32.
+        unsafe { libc::syscall(0x4000_0000 + 521, libc::PTRACE_ATTACH, 1, 0, 0) };
     }
 }

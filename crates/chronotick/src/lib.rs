@@ -40,6 +40,7 @@ pub mod monitor;
 pub mod peers;
 pub mod record;
 pub mod relay;
+mod replace;
 pub mod serve;
 pub mod service;
 pub mod snapshot;

@@ -431,6 +431,13 @@ pub struct EventView {
     pub text: String,
 }
 
+impl SourceView {
+    /// Whether it is one of the majority that agrees.
+    pub fn is_trusted(&self) -> bool {
+        self.verdict == "trusted"
+    }
+}
+
 impl ModelView {
     /// The horizon that says most of it: where its weight is largest, else the longest.
     pub fn telling(&self) -> Option<&HorizonView> {
@@ -482,5 +489,17 @@ impl Snapshot {
     /// Share of the requests that were answered well, 0–1; 0 before the first.
     pub fn success_rate(&self) -> f64 {
         if self.traffic.polls == 0 { 0.0 } else { self.traffic.answers as f64 / self.traffic.polls as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chronotick_core::Verdict;
+
+    #[test]
+    fn the_engines_word_for_trusted_is_understood() {
+        let source = |verdict: Verdict| SourceView { verdict: verdict.to_string(), ..SourceView::default() };
+        assert!(source(Verdict::Trusted).is_trusted() && !source(Verdict::Falseticker).is_trusted());
     }
 }

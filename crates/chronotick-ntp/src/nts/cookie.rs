@@ -7,7 +7,7 @@ use std::fmt;
 
 use chronotick_core::Timestamp;
 
-use super::seal::{NONCE, authenticated, open_authenticator, put_authenticator};
+use super::seal::{NONCE, authenticated, fill, has_room_for_a_nonce, open_authenticator, put_authenticator};
 use super::{COOKIES, Keys, SecretKey};
 use crate::extension::{Kind, put};
 use crate::{Packet, ReferenceId};
@@ -72,7 +72,7 @@ impl CookieJar {
         else {
             return Some(Err(Refusal::Broken));
         };
-        if !(32..=64).contains(&unique.body.len()) {
+        if !(32..=64).contains(&unique.body.len()) || !has_room_for_a_nonce(&authenticator) {
             return Some(Err(Refusal::Broken));
         }
         let refused = Refusal::Cookie { unique: unique.body.to_vec() };
@@ -131,10 +131,6 @@ pub(crate) fn nak(request: &Packet, unique: &[u8]) -> Vec<u8> {
     let mut datagram = kiss.leaving_at(Timestamp::from_nanos(0)).to_vec();
     put(&mut datagram, Kind::UNIQUE_IDENTIFIER, unique);
     datagram
-}
-
-fn fill(bytes: &mut [u8], mut random: impl FnMut() -> u64) {
-    bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&random().to_be_bytes()[..part.len()]));
 }
 
 #[cfg(test)]
@@ -235,6 +231,34 @@ mod tests {
         assert!(!client.is_spent());
         assert_eq!(client.judge(&nak, &kiss), Answered::Refused);
         assert!(client.is_spent());
+    }
+
+    #[test]
+    fn a_request_with_too_short_a_nonce_is_dropped_unless_it_is_padded() {
+        let jar = CookieJar::new(counter());
+        let ask = |nonce: usize, padding: usize| {
+            let mut datagram = header().to_bytes().to_vec();
+            put(&mut datagram, Kind::UNIQUE_IDENTIFIER, &[7; 32]);
+            put(&mut datagram, Kind::COOKIE, &jar.seal(&keys(), counter()));
+            let nonce = vec![5; nonce];
+            let sealed = keys().client.seal(&datagram, &nonce, &[]);
+            let mut body = [(nonce.len() as u16).to_be_bytes(), (sealed.len() as u16).to_be_bytes()].concat();
+            body.extend_from_slice(&nonce);
+            body.resize(body.len().next_multiple_of(4), 0);
+            body.extend_from_slice(&sealed);
+            body.resize(body.len() + padding, 0);
+            put(&mut datagram, Kind::AUTHENTICATOR, &body);
+            let asked = jar.read(&datagram).unwrap()?;
+            let reply = jar.reply(&served(), &asked, counter());
+            assert!(reply.len() <= datagram.len(), "{} for {}", reply.len(), datagram.len());
+            Ok(())
+        };
+        for (nonce, padding) in [(16, 0), (13, 0), (12, 4), (8, 8), (1, 12), (24, 0)] {
+            assert_eq!(ask(nonce, padding), Ok(()), "{nonce} {padding}");
+        }
+        for (nonce, padding) in [(12, 0), (8, 4), (1, 8), (0, 0)] {
+            assert_eq!(ask(nonce, padding), Err(Refusal::Broken), "{nonce} {padding}");
+        }
     }
 
     proptest! {

@@ -54,6 +54,11 @@ pub struct Keys {
 /// Bytes of a nonce: SIV takes any number, and 16 is what servers have to accept (RFC 8915 §5.6).
 pub(crate) const NONCE: usize = 16;
 
+/// Fills bytes with random bits.
+pub(super) fn fill(bytes: &mut [u8], mut random: impl FnMut() -> u64) {
+    bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&random().to_be_bytes()[..part.len()]));
+}
+
 /// Appends the authenticator of everything before it, with `text` sealed in it.
 pub(crate) fn put_authenticator(datagram: &mut Vec<u8>, key: &SecretKey, nonce: &[u8; NONCE], text: &[u8]) {
     let sealed = key.seal(datagram, nonce, text);
@@ -63,6 +68,14 @@ pub(crate) fn put_authenticator(datagram: &mut Vec<u8>, key: &SecretKey, nonce: 
     body.extend_from_slice(nonce);
     body.extend_from_slice(&sealed);
     put(datagram, Kind::AUTHENTICATOR, &body);
+}
+
+/// Whether a reply with a nonce of 16 bytes is no longer than a request with this authenticator: where the client's nonce is
+/// shorter it has to be padded, or the request dropped (RFC 8915 §5.6).
+pub(crate) fn has_room_for_a_nonce(field: &Field<'_>) -> bool {
+    let Some(sealed_len) = field.body.get(2..4) else { return false };
+    let sealed_len = usize::from(u16::from_be_bytes([sealed_len[0], sealed_len[1]]));
+    field.body.len() >= 4 + NONCE + sealed_len.next_multiple_of(4)
 }
 
 /// Checks an authenticator against everything before it, and gives the text that was sealed in it.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::seal::{NONCE, authenticated, open_authenticator, put_authenticator};
+use super::seal::{NONCE, authenticated, fill, open_authenticator, put_authenticator};
 use super::{COOKIES, Keys};
 use crate::extension::{Field, Fields, Kind, put};
 use crate::{Packet, ReferenceId};
@@ -73,12 +73,9 @@ impl Session {
     /// The request with this header; none without a cookie. A placeholder is asked to come back as a cookie for each
     /// that is lacking.
     pub(crate) fn request(&mut self, header: &Packet, mut random: impl FnMut() -> u64) -> Option<Vec<u8>> {
-        let mut draw = |bytes: &mut [u8]| {
-            bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&random().to_be_bytes()[..part.len()]));
-        };
         let (mut unique, mut nonce) = ([0; UNIQUE], [0; NONCE]);
-        draw(&mut unique);
-        draw(&mut nonce);
+        fill(&mut unique, &mut random);
+        fill(&mut nonce, &mut random);
         let cookie = self.cookies.pop_front()?;
         let mut datagram = header.to_bytes().to_vec();
         put(&mut datagram, Kind::UNIQUE_IDENTIFIER, &unique);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The device's clock between two readings of the system clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Compare for Device {
 pub struct Phc {
     clock: Box<dyn Compare>,
     /// What the device says that it may be wrong, where it does.
-    stated: Option<std::path::PathBuf>,
+    stated: Option<PathBuf>,
     /// How much the device's time scale is ahead of UTC.
     ahead: Span,
     every: Span,
@@ -93,10 +93,8 @@ impl Phc {
         };
         let device = Device(File::open(path).map_err(named)?);
         device.compare().map_err(named)?;
-        let name = path.file_name().unwrap_or_default();
-        // Amazon's driver tells the error of its clock, in ns.
-        let stated = Path::new("/sys/class/ptp").join(name).join("device/phc_error_bound");
-        Ok(Phc { stated: stated.exists().then_some(stated), ..Phc::of(Box::new(device), ahead, every) })
+        let stated = stated(path, Path::new(CLASS));
+        Ok(Phc { stated, ..Phc::of(Box::new(device), ahead, every) })
     }
 
     /// A clock, whoever offers it.
@@ -114,6 +112,17 @@ impl Phc {
             .map(Span::from_nanos)
             .ok_or_else(|| Trouble::Rejected(format!("{} tells no error", path.display())))
     }
+}
+
+/// Where the kernel tells of such clocks.
+pub(super) const CLASS: &str = "/sys/class/ptp";
+
+/// The file with the error of a device's clock, in ns, which Amazon's driver has; `class` is a folder like [`CLASS`]. It goes
+/// by the device's own name, whatever links lead to it.
+fn stated(device: &Path, class: &Path) -> Option<PathBuf> {
+    let device = device.canonicalize().ok()?;
+    let file = class.join(device.file_name()?).join("device/phc_error_bound");
+    file.exists().then_some(file)
 }
 
 impl Driver for Phc {
@@ -197,6 +206,22 @@ mod tests {
         assert!(matches!(phc.next(Span::ZERO), Err(Trouble::Lost(_))));
         let why = Phc::open(Path::new("/dev/null"), Span::ZERO, Span::ZERO).unwrap_err().to_string();
         assert_eq!(why, "/dev/null: it is no clock of a device (PTP)");
+    }
+
+    #[test]
+    fn the_error_that_a_device_states_is_found_through_links() {
+        let dir = std::env::temp_dir().join(format!("chronotick-phc-{}", std::process::id()));
+        let bound = dir.join("class/ptp1/device/phc_error_bound");
+        fs::create_dir_all(bound.parent().unwrap()).unwrap();
+        fs::write(&bound, "21000\n").unwrap();
+        for device in ["ptp0", "ptp1"] {
+            fs::write(dir.join(device), "").unwrap();
+        }
+        std::os::unix::fs::symlink("ptp1", dir.join("ptp_ena")).unwrap();
+        let found = |device: &str| stated(&dir.join(device), &dir.join("class"));
+        assert_eq!((found("ptp_ena"), found("ptp1")), (Some(bound.clone()), Some(bound.clone())));
+        assert_eq!((found("ptp0"), found("ptp2")), (None, None));
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

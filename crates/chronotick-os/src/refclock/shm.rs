@@ -115,6 +115,7 @@ fn time((seconds, micros, nanos): (i64, i32, u32)) -> Option<(Timestamp, bool)> 
 /// A segment, attached for reading only.
 #[derive(Debug)]
 struct Segment {
+    id: i32,
     words: NonNull<u32>,
 }
 
@@ -137,11 +138,16 @@ impl Ownership {
 }
 
 impl Segment {
+    /// The number of the segment that has a unit's key now; negative where none has.
+    fn of_unit(unit: u8) -> i32 {
+        // SAFETY: no pointers.
+        unsafe { libc::shmget(KEY + i32::from(unit), 0, 0) }
+    }
+
     /// Attaches the segment of a unit, and tells whose it is.
     fn attach(unit: u8) -> io::Result<(Segment, Ownership)> {
         let says = |e: io::Error, what: String| io::Error::new(e.kind(), format!("{what}: {e}"));
-        // SAFETY: no pointers.
-        let id = unsafe { libc::shmget(KEY + i32::from(unit), 0, 0) };
+        let id = Segment::of_unit(unit);
         if id < 0 {
             return Err(says(
                 io::Error::last_os_error(),
@@ -167,7 +173,7 @@ impl Segment {
         let words =
             words.ok_or_else(|| says(io::Error::last_os_error(), format!("SHM {unit} may not be read")))?;
         let ownership = Ownership { owner: state.shm_perm.uid, mode: u32::from(state.shm_perm.mode) };
-        Ok((Segment { words }, ownership))
+        Ok((Segment { id, words }, ownership))
     }
 
     /// A copy of all words; a writer may have changed some meanwhile.
@@ -311,14 +317,10 @@ impl Driver for Shm {
 impl Shm {
     /// A segment that was removed stays readable, and nobody writes it: a new one has taken its key, or none.
     fn still_there(&self) -> Result<(), Trouble> {
-        // SAFETY: no pointers.
-        let id = unsafe { libc::shmget(KEY + i32::from(self.unit), 0, 0) };
-        // SAFETY: a structure of integers, for which zero is a value.
-        let mut state: libc::shmid_ds = unsafe { std::mem::zeroed() };
-        // SAFETY: the structure is as large as IPC_STAT fills, and outlives the call.
-        let gone =
-            id < 0 || unsafe { libc::shmctl(id, libc::IPC_STAT, &mut state) } < 0 || state.shm_nattch == 0;
-        if gone { Err(Trouble::Lost(format!("SHM {} was removed", self.unit))) } else { Ok(()) }
+        if Segment::of_unit(self.unit) == self.segment.id {
+            return Ok(());
+        }
+        Err(Trouble::Lost(format!("SHM {} was removed", self.unit)))
     }
 }
 
@@ -475,6 +477,16 @@ mod tests {
         let writer = Writer::new(205, SIZE, 0o600);
         let mut shm = open(&writer);
         drop(writer);
+        assert!(matches!(shm.next(Span::ZERO), Err(Trouble::Lost(_))));
+    }
+
+    #[test]
+    fn a_segment_whose_key_another_has_taken_is_lost() {
+        let writer = Writer::new(207, SIZE, 0o600);
+        let mut shm = open(&writer);
+        assert_eq!(shm.next(Span::ZERO), Ok(None));
+        drop(writer);
+        let _another = Writer::new(207, SIZE, 0o600);
         assert!(matches!(shm.next(Span::ZERO), Err(Trouble::Lost(_))));
     }
 

@@ -5,7 +5,7 @@
 //! Some kernels' device keeps UTC, later ones' TAI. The page tells which: it is never from the future, nor older than the 37 s
 //! between the two, or it is of no use.
 
-use super::phc::Phc;
+use super::phc::{CLASS, Phc};
 use super::{Driver, Sample, Trouble};
 use chronotick_core::{Leap, Span, Timestamp};
 use std::fmt;
@@ -140,7 +140,7 @@ impl Vmclock {
     pub fn open(page: &Path, every: Span) -> io::Result<Vmclock> {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", page.display()));
         read(page).map_err(named)?.map_err(|why| named(io::Error::other(why.to_string())))?;
-        let device = device_named("vmclock", Path::new("/sys/class/ptp")).ok_or_else(|| {
+        let device = device().ok_or_else(|| {
             named(io::Error::new(io::ErrorKind::NotFound, "the kernel has made no clock (/dev/ptpN) of it"))
         })?;
         Ok(Vmclock { page: page.to_owned(), clock: Phc::open(&device, Span::ZERO, every)? })
@@ -153,7 +153,12 @@ fn read(page: &Path) -> io::Result<Result<Page, Useless>> {
     Ok(Page::parse(&bytes))
 }
 
-/// The device of the kernel's clock of this name, below a folder like `/sys/class/ptp`.
+/// The device of the clock that the kernel has made of the page, if it has.
+pub fn device() -> Option<PathBuf> {
+    device_named("vmclock", Path::new(CLASS))
+}
+
+/// The device of the kernel's clock of this name, below a folder like [`CLASS`].
 fn device_named(name: &str, class: &Path) -> Option<PathBuf> {
     let is_it =
         |dir: &Path| fs::read_to_string(dir.join("clock_name")).is_ok_and(|found| found.trim() == name);

@@ -1,5 +1,7 @@
 //! The address of a time server: a host and a port, checked as far as that goes without asking the network.
 
+use chronotick_core::Span;
+use chronotick_ntp::Settings;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -34,6 +36,19 @@ impl ServerAddress {
     /// The UDP port; never 0.
     pub fn port(&self) -> u16 {
         self.port
+    }
+    /// Whether it refuses service to whoever asks one of its servers more often than every 4 s, as NIST does (its terms of use
+    /// for `time.nist.gov`).
+    pub(crate) fn is_rationed(&self) -> bool {
+        self.host == "nist.gov" || self.host.ends_with(".nist.gov")
+    }
+    /// These settings, with no interval that is shorter than it allows.
+    pub(crate) fn ration(&self, mut settings: Settings) -> Settings {
+        if self.is_rationed() {
+            let intervals = [&mut settings.min_poll, &mut settings.max_poll, &mut settings.burst_interval];
+            intervals.into_iter().for_each(|interval| *interval = (*interval).max(Span::from_secs(4)));
+        }
+        settings
     }
     /// How many of its addresses are measured. Members of a pool are operated independently of each other, so four of
     /// them are; other names stand for one operator, whose servers would only repeat each other.
@@ -196,6 +211,23 @@ mod tests {
             ("ntp_1.lan", "ntp_1.lan", 123),
         ] {
             assert_eq!(read(text), Ok((host.to_owned(), port)), "{text}");
+        }
+    }
+
+    #[test]
+    fn whoever_allows_few_requests_is_asked_seldom() {
+        let second = Span::from_secs(1);
+        let often =
+            Settings { min_poll: second, max_poll: second, burst_interval: second, ..Settings::default() };
+        let intervals = |host: &str| {
+            let settings = host.parse::<ServerAddress>().unwrap().ration(often);
+            [settings.min_poll, settings.max_poll, settings.burst_interval]
+        };
+        for host in ["time.nist.gov", "time-a-g.nist.gov:1123", "nist.gov"] {
+            assert_eq!(intervals(host), [Span::from_secs(4); 3], "{host}");
+        }
+        for host in ["time.denist.gov", "time.nist.gov.example", "192.0.2.1"] {
+            assert_eq!(intervals(host), [second; 3], "{host}");
         }
     }
 

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Keying {
     keys: Option<PathBuf>,
     ca_file: Option<PathBuf>,
-    /// Made when it is first needed: the system's certificates take a while to load.
-    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+    /// Made when it is first needed, because the system's certificates take a while to load, and again while that fails.
+    tls: OnceLock<Arc<ClientConfig>>,
 }
 
 /// How long one attempt may take in all.
@@ -41,10 +41,17 @@ impl Keying {
         key.ok_or_else(|| format!("there is no key {number} in {}; write it there", path.display()))
     }
 
+    fn tls(&self) -> Result<Arc<ClientConfig>, String> {
+        match self.tls.get() {
+            Some(tls) => Ok(tls.clone()),
+            None => configuration(self.ca_file.as_deref()).map(|tls| self.tls.get_or_init(|| tls).clone()),
+        }
+    }
+
     /// Establishes keys with a server; gives where NTP is served with them.
     pub(super) fn establish(&self, server: &TimeServer, port: u16) -> Result<Vec<Endpoint>, String> {
         let begun = Instant::now();
-        let tls = self.tls.get_or_init(|| configuration(self.ca_file.as_deref())).clone()?;
+        let tls = self.tls()?;
         let mut failure = "the name has no address".to_owned();
         for address in addresses(server.host(), port)?.into_iter().take(ADDRESSES) {
             let left = DEADLINE.saturating_sub(begun.elapsed());
@@ -155,4 +162,23 @@ fn exchange(
         exported.map(SecretKey::new).map_err(|e| e.to_string())
     };
     Ok((Keys { client: key(false)?, server: key(true)? }, offer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chronotick_peers::Certificates;
+
+    #[test]
+    fn certificates_that_could_not_be_read_are_read_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ca_file = dir.path().join("ca.pem");
+        let keying = Keying { keys: None, ca_file: Some(ca_file.clone()), tls: OnceLock::new() };
+        let why = keying.tls().expect_err("there is no such file");
+        assert!(why.contains("ca.pem"), "{why}");
+        std::fs::copy(Certificates::new().certificate(), &ca_file).expect("copied");
+        let tls = keying.tls().expect("it is there now");
+        std::fs::remove_file(&ca_file).expect("removed");
+        assert!(Arc::ptr_eq(&tls, &keying.tls().expect("kept")));
+    }
 }

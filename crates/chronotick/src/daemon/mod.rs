@@ -355,13 +355,15 @@ impl Daemon {
         }
     }
 
-    /// Compares this node with its peers, once there is a time to compare.
+    /// Compares this node with its peers, once there is a time to compare. What they say before is read as well: left where
+    /// it is, it would end every wait at once.
     fn receive_peers(&mut self) {
-        if !self.peers.is_empty() && self.engine.last_trusted().is_some() {
-            let now = self.now();
-            let solution = self.engine.solution(now);
-            self.peers.receive(&*self.machine, &solution);
+        if self.peers.is_empty() {
+            return;
         }
+        let known = self.engine.last_trusted().is_some();
+        let solution = known.then(|| self.engine.solution(self.now()));
+        self.peers.receive(&*self.machine, solution.as_ref());
     }
 
     /// Compares a measurement with corrected time, as that was before, and with the system clock, and tells the feed.
@@ -496,7 +498,7 @@ impl Daemon {
                 }
                 let server = &self.names.names[index].server;
                 self.engine.set_role(source, server.role);
-                let settings = self.settings_for(server.host());
+                let settings = server.address.ration(self.settings);
                 match Link::open((index, server), endpoint, source, settings, now) {
                     Ok(link) => self.links.push(link),
                     Err(e) => {
@@ -540,28 +542,17 @@ impl Daemon {
         }
     }
 
-    /// NIST refuses service to whoever asks one of its servers more often than every 4 s (its terms of use for
-    /// `time.nist.gov`).
-    fn settings_for(&self, host: &str) -> chronotick_ntp::Settings {
-        let mut settings = self.settings;
-        if host == "nist.gov" || host.ends_with(".nist.gov") {
-            let least = Span::from_secs(4);
-            settings.min_poll = settings.min_poll.max(least);
-            settings.max_poll = settings.max_poll.max(least);
-            settings.burst_interval = settings.burst_interval.max(least);
-        }
-        settings
-    }
-
     fn lacking(&self, name: usize) -> usize {
         let used = |link: &&Link| link.name == name && !link.association.needs_keys();
         let used = self.links.iter().filter(used).count();
         self.names.names[name].members().saturating_sub(used)
     }
 
-    /// Drops servers that refuse service, and those that were of no use for long if their name may have others.
+    /// Drops servers that refuse service, and those that were of no use for long if their name may have others. Of sources that
+    /// are gone nothing is kept.
     fn replace_useless(&mut self, now: RawInstant) {
         let verdicts = self.engine.sources(now);
+        self.statistics.retain(|source, _| verdicts.iter().any(|s| s.id == *source));
         for link in &mut self.links {
             let rejected = verdicts.iter().any(|s| s.id == link.source && s.verdict == Verdict::Falseticker);
             let useless = link.association.missed() >= 4 || rejected;
@@ -578,7 +569,6 @@ impl Daemon {
             let why = link.trouble.as_deref().unwrap_or("it was of no use");
             log::warn!("{} ({}) is given up: {why}", link.address, self.names.names[link.name].server);
             self.engine.remove_source(link.source);
-            self.statistics.remove(&link.source);
             match link.association.denied() {
                 Some(_) => self.names.deny(link.name, link.address),
                 None => self.names.set_aside(link.name, link.address),

@@ -100,10 +100,10 @@ impl Peers {
         self.links.iter().map(|link| link.socket.as_fd())
     }
 
-    /// Takes in what has arrived; `solution` is corrected time here.
-    pub(super) fn receive(&mut self, machine: &dyn Machine, solution: &Solution) {
+    /// Takes in what has arrived; `solution` is corrected time here, without which nothing can be compared.
+    pub(super) fn receive(&mut self, machine: &dyn Machine, solution: Option<&Solution>) {
         for link in &mut self.links {
-            let Some(m) = link.receive(machine) else { continue };
+            let (Some(m), Some(solution)) = (link.receive(machine), solution) else { continue };
             let told = self.told.entry(link.source).or_default();
             if told.len() == Peers::KEPT {
                 told.pop_front();
@@ -173,4 +173,42 @@ fn tell(m: &Measurement, solution: &Solution) -> Told {
 /// Whether an address is one of this machine's own, on a port of a node's server: then it can be bound.
 fn is_own(address: SocketAddr) -> bool {
     !address.ip().is_loopback() && UdpSocket::bind((address.ip(), 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::Host;
+    use chronotick_clock::raw_now;
+    use chronotick_ntp::Responder;
+    use chronotick_os::wait;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn an_answer_before_there_is_a_time_is_read_and_wakes_nobody_again() {
+        let server = UdpSocket::bind("127.0.0.1:0").expect("a server");
+        let address = server.local_addr().expect("its address");
+        let (woken, found) = mpsc::channel();
+        let wake = Arc::new(move || woken.send(()).expect("the test waits"));
+        let resolve: Arc<names::Resolve> = Arc::new(move |_| Ok(vec![address.into()]));
+        let mut peers = Peers::new(&["peer.test".parse().expect("a name")], resolve, raw_now(), wake);
+        peers.poll(raw_now());
+        found.recv_timeout(Duration::from_secs(60)).expect("the look-up ends");
+        peers.poll(raw_now());
+        let mut request = [0; 512];
+        server.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        let (len, node) = server.recv_from(&mut request).expect("a request");
+        let utc = chronotick_clock::ClockPair::now().system;
+        let clock = Responder { leap: Some(chronotick_core::Leap::None), stratum: 1, ..Responder::default() };
+        let reply = clock.answer(&request[..len], utc).expect("a reply").leaving_at(utc);
+        server.send_to(&reply, node).expect("sent");
+
+        let readable = |peers: &Peers, patience| wait(&peers.fds().collect::<Vec<_>>(), Some(patience));
+        assert_eq!(readable(&peers, Span::from_secs(60)).expect("waited"), [0]);
+        peers.receive(&Host, None);
+        assert!(readable(&peers, Span::ZERO).expect("waited").is_empty());
+        let view = &peers.views(raw_now(), Rate::ZERO)[0];
+        assert_eq!((view.reach, view.answers, view.offset_ns), (1, 1, None));
+    }
 }

@@ -13,7 +13,7 @@ use crate::trace::Line;
 use chronotick_clock::ClockPair;
 use chronotick_core::{
     Disruption, Edge, Event, HorizonStatus, Leap, Member, MemberStatus, Offset, RawInstant, Role, Solution,
-    SourceStatus, Stamps, Timestamp, Verdict,
+    SourceStatus, Stamps, Timestamp,
 };
 use chronotick_ntp::{NtpTimestamp, Protection, nts};
 use std::sync::Arc;
@@ -146,7 +146,7 @@ impl Daemon {
         let reading = solution.reading(raw);
         let squares: Vec<f64> = sources
             .iter()
-            .filter(|s| s.verdict == Verdict::Trusted.to_string())
+            .filter(|s| s.is_trusted())
             .filter_map(|s| Some((s.offset_ns? as f64).powi(2)))
             .collect();
         let mean_square = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
@@ -221,7 +221,7 @@ impl Daemon {
             Some(self.reference(reference, status, raw, utc))
         }));
         let width = |view: &SourceView| {
-            let trusted = view.verdict == Verdict::Trusted.to_string();
+            let trusted = view.is_trusted();
             let bound = view.bound.as_ref().filter(|_| trusted)?;
             Some(bound.latest_ns.saturating_sub(bound.earliest_ns))
         };
@@ -362,7 +362,16 @@ fn edge(edge: &Edge, raw: RawInstant) -> EdgeView {
 
 /// Resident memory of this process by the kernel's count, in bytes; 0 where it does not tell.
 fn resident_memory() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
-    pages * 4096
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes = |line: &str| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok();
+    status.lines().find_map(kilobytes).unwrap_or(0) * 1024
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #[test]
+    fn this_process_has_the_memory_that_the_kernel_counts() {
+        let megabytes = super::resident_memory() >> 20;
+        assert!((1..1 << 20).contains(&megabytes), "{megabytes} MB");
+    }
 }

@@ -1,14 +1,16 @@
 //! What a daemon learned that its successor can use: the frequency of the raw clock and the delay floors of the paths. One small JSON file in the state
-//! directory, replaced atomically; a file that cannot be understood is as good as none.
+//! directory, replaced atomically; a file that cannot be understood is as good as none. It is written by the measuring thread, which waits
+//! for no disk.
 
 use super::link::Link;
+use crate::replace::replace;
 use chronotick_clock::boot;
 use chronotick_core::estimate::Saved;
 use chronotick_core::{Engine, Rate, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -89,12 +91,7 @@ impl Memory {
     /// Those of making the directory and of writing and renaming a file in it.
     pub(super) fn store(&self, dir: &Path) -> io::Result<()> {
         fs::create_dir_all(dir)?;
-        let path = Memory::file(dir);
-        let fresh = path.with_extension("json.new");
-        let mut file = fs::File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        fs::rename(fresh, path)
+        replace(&Memory::file(dir), &serde_json::to_vec_pretty(self)?)
     }
 }
 
@@ -109,7 +106,9 @@ mod tests {
         let floors = BTreeMap::from([("[::1]:123".parse().expect("an address"), 12_345)]);
         let memory = Memory { boot: u64::MAX, rate: -123, rate_sigma: 7, floors };
         memory.store(&dir.path().join("deeper")).expect("stored");
+        memory.store(&dir.path().join("deeper")).expect("stored again");
         assert_eq!(Memory::load(&dir.path().join("deeper")), memory);
+        assert_eq!(fs::read_dir(dir.path().join("deeper")).expect("listed").count(), 1);
         for rubbish in ["", "{", "[]", "{\"rate\": \"much\"}"] {
             fs::write(Memory::file(dir.path()), rubbish).expect("written");
             assert_eq!(Memory::load(dir.path()), Memory::default());

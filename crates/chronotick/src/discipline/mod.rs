@@ -157,7 +157,7 @@ impl Hand {
 }
 
 fn known(snapshot: &Snapshot, clock: &ClockView) -> Known {
-    let trusted = snapshot.sources.iter().filter(|source| source.verdict == "trusted").count();
+    let trusted = snapshot.sources.iter().filter(|source| source.is_trusted()).count();
     Known {
         at: RawInstant::from_nanos(snapshot.raw_ns),
         utc: Timestamp::from_nanos(clock.system_ns.saturating_add(clock.system_offset_ns)),

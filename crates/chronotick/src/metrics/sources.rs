@@ -32,7 +32,7 @@ const GAUGES: [(&str, &str, Value); 10] = [
     }),
     ("chronotick_source_answer_age_seconds", "Since the newest answer.", |s| s.last_answer_seconds),
     ("chronotick_source_trusted", "1 if the source agrees with the majority.", |s| {
-        Some(f64::from(s.verdict == "trusted"))
+        Some(f64::from(s.is_trusted()))
     }),
     ("chronotick_source_weight_ratio", "The source's weight in the consensus.", |s| {
         s.path.as_ref().map(|path| path.weight)

@@ -116,17 +116,15 @@ fn open(
     asked: &mut Vec<Asked>,
     heard: &mut Heard,
 ) {
-    // NIST refuses service to whoever asks one of its servers more often than every 4 s (its terms of use).
     let host = server.host();
-    let rationed = host == "nist.gov" || host.ends_with(".nist.gov");
-    let settings = Settings {
+    let settings = server.ration(Settings {
         min_poll: question.timeout,
         max_poll: question.timeout,
         burst: 1,
         burst_interval: question.timeout,
         deadline: question.timeout,
         ..Settings::default()
-    };
+    });
     for &address in addresses {
         let literal = address.to_string() == host || address.ip().to_string() == host;
         let name = if literal { server.to_string() } else { format!("{server} ({})", address.ip()) };
@@ -135,7 +133,7 @@ fn open(
                 name,
                 socket,
                 association: Association::new(SourceId(asked.len() as u32), settings, raw_now()),
-                wanted: if rationed { 1 } else { question.samples.max(1) },
+                wanted: if server.is_rationed() { 1 } else { question.samples.max(1) },
                 trouble: None,
             }),
             Err(e) => heard.silent.push(Silent { server: name, why: e.to_string() }),

@@ -21,7 +21,7 @@ pub fn sample(reading: &Reading, snapshot: Option<&Snapshot>, pair: ClockPair) -
         early: reading.estimate - reading.earliest,
         late: reading.latest - reading.estimate,
     });
-    let trusted = |s: &&SourceView| s.verdict == "trusted";
+    let trusted = |s: &&SourceView| s.is_trusted();
     Sample {
         at: pair.raw,
         utc: if known { reading.estimate } else { pair.system },
@@ -92,7 +92,7 @@ fn from_snapshot(health: &mut Health, snapshot: &Snapshot, now: Timestamp) {
     health.sources = Sources {
         configured: count(&|_| true) + u32::try_from(snapshot.unresolved.len()).unwrap_or(u32::MAX),
         reachable: count(&|s| s.reach != 0),
-        agreeing: count(&|s| s.verdict == "trusted"),
+        agreeing: count(&|s| s.is_trusted()),
         falsetickers: sources
             .iter()
             .filter(|s| s.verdict == "falseticker")

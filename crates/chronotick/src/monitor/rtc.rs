@@ -1,11 +1,12 @@
 //! The battery-backed clock as the kernel shows it (`/sys/class/rtc`), what `/etc/adjtime` says of it, and the memory of
 //! earlier looks, from which its drift is known.
 
+use crate::replace::replace;
 use chronotick_clock::{ClockPair, Span, Timestamp};
 use chronotick_monitor::RtcReading;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -107,13 +108,13 @@ pub fn remembered(dir: &Path) -> Vec<RtcReading> {
 /// Those of writing and renaming a file in `dir`.
 pub fn remember(dir: &Path, earlier: &[RtcReading], newest: RtcReading) -> io::Result<()> {
     let kept = &earlier[earlier.len().saturating_sub(KEPT - 1)..];
-    let fresh = dir.join(format!(".{FILE}.{}", std::process::id()));
-    let mut file = fs::File::create(&fresh)?;
+    let mut lines = String::new();
     for reading in kept.iter().chain([&newest]) {
         let line = Line { utc_secs: reading.utc_secs, offset_ns: reading.offset.as_nanos() };
-        writeln!(file, "{}", serde_json::to_string(&line)?)?;
+        lines += &serde_json::to_string(&line)?;
+        lines.push('\n');
     }
-    fs::rename(fresh, dir.join(FILE))
+    replace(&dir.join(FILE), lines.as_bytes())
 }
 
 /// What true time minus the clock's reading is, when `offset` is true time minus the system clock.

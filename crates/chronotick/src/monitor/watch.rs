@@ -3,6 +3,7 @@
 
 use super::subscribers::Subscribers;
 use crate::feed::{Follower, News};
+use crate::replace::replace;
 use crate::snapshot::{Snapshot, SourceView};
 use crate::utc::rfc3339;
 use chronotick_clock::{RawInstant, Span, Timestamp, raw_now};
@@ -45,9 +46,7 @@ impl Remembered {
     }
 
     fn write(&self, dir: &Path) -> io::Result<()> {
-        let fresh = dir.join(format!(".{}.{}", Remembered::FILE, std::process::id()));
-        fs::write(&fresh, serde_json::to_vec(self)?)?;
-        fs::rename(fresh, dir.join(Remembered::FILE))
+        replace(&dir.join(Remembered::FILE), &serde_json::to_vec(self)?)
     }
 
     /// Adds what only a memory has. A standing alert is at least a warning.
@@ -189,7 +188,7 @@ impl Following {
 }
 
 fn is_heard(source: &SourceView) -> bool {
-    source.reach != 0 && source.verdict == "trusted"
+    source.reach != 0 && source.is_trusted()
 }
 
 fn changes(before: &Snapshot, now: &Snapshot) -> Vec<What> {
@@ -199,7 +198,7 @@ fn changes(before: &Snapshot, now: &Snapshot) -> Vec<What> {
         let why = match same {
             None => "it is not asked any more".to_owned(),
             Some(s) if s.reach == 0 => "it has left eight polls unanswered".to_owned(),
-            Some(s) if s.verdict != "trusted" => format!("it is {}", s.verdict),
+            Some(s) if !s.is_trusted() => format!("it is {}", s.verdict),
             Some(_) => continue,
         };
         found.push(What::SourceLost { source: format!("{} ({})", lost.server, lost.address), why });
@@ -234,7 +233,7 @@ fn from_status(snapshot: &Snapshot, now: RawInstant) -> Sample {
         early: span(clock.early_ns),
         late: span(clock.late_ns),
     });
-    let agreeing = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count() as u32;
+    let agreeing = snapshot.sources.iter().filter(|s| s.is_trusted()).count() as u32;
     Sample { at: now, utc: snapshot.written_at() + snapshot.age(now), state, error, agreeing }
 }
 

@@ -115,7 +115,7 @@ impl Auditor {
         minute.worst_corrected = minute.worst_corrected.max(corrected);
         minute.offset = Span::from_nanos(clock.system_offset_ns);
         minute.state.clone_from(&snapshot.state);
-        let trusted = snapshot.sources.iter().filter(|source| source.verdict == "trusted");
+        let trusted = snapshot.sources.iter().filter(|source| source.is_trusted());
         minute.sources = trusted.map(|source| format!("{} ({})", source.server, source.address)).collect();
         self.judge(system);
     }

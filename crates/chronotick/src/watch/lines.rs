@@ -69,7 +69,7 @@ fn line(look: &Look) -> String {
 }
 
 fn trusted(snapshot: &Snapshot) -> String {
-    let trusted = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count();
+    let trusted = snapshot.sources.iter().filter(|s| s.is_trusted()).count();
     format!("{trusted}/{}", snapshot.sources.len())
 }
 

@@ -451,13 +451,13 @@ fn told(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
 }
 
 fn trusted(snapshot: &Snapshot) -> String {
-    let trusted = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count();
+    let trusted = snapshot.sources.iter().filter(|s| s.is_trusted()).count();
     format!("{trusted} of {} trusted", snapshot.sources.len())
 }
 
 /// The widest edge of a trusted source's interval, a little widened: the scale of the plots.
 fn widest(snapshot: &Snapshot) -> f64 {
-    let trusted = snapshot.sources.iter().filter(|s| s.verdict == "trusted").filter_map(|s| s.bound.as_ref());
+    let trusted = snapshot.sources.iter().filter(|s| s.is_trusted()).filter_map(|s| s.bound.as_ref());
     let edges = trusted.flat_map(|b| [b.earliest_ns, b.latest_ns]);
     edges.map(|edge| edge as f64).fold(1.0, |widest, edge| edge.abs().max(widest)) * 1.1
 }
