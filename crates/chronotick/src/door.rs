@@ -4,8 +4,7 @@
 
 use crate::feed::Feed;
 use crate::snapshot::Snapshot;
-use chronotick_clock::Timestamp;
-use chronotick_clock::{Clock, OpenError, Reason, State, page_path};
+use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Reason, State, Timestamp, page_path};
 use chronotick_core::Basis;
 use chronotick_record::{HistoryReader, NotKnown, PastOffset};
 use std::io;
@@ -68,6 +67,15 @@ impl Door {
     /// Where the daemon publishes; none where the engine is within this process.
     pub fn folder(&self) -> Option<PathBuf> {
         self.clock.page_status().path?.parent().map(Path::to_owned)
+    }
+
+    /// Corrected time and the system clock at one instant, the bound wider by how exactly that could be hit; nothing is
+    /// known after a suspend that the daemon has not noticed.
+    pub fn now_and_system(&self) -> (Reading, ClockPair) {
+        let pair = ClockPair::now();
+        let (at, checked) = (self.clock.at(pair.raw).blurred(pair.slack), self.clock.now_checked());
+        let known = Reading { state: checked.state, reason: checked.reason, ..at };
+        (if checked.is_known() { known } else { checked }, pair)
     }
 
     /// What the answer of a reading is made of; `known` is whether there is any.
