@@ -18,9 +18,17 @@ pub struct Door {
     /// Corrected time.
     pub clock: Clock,
     within: Option<Feed>,
+    nobody: Option<Nobody>,
     history: Option<HistoryReader>,
     /// The newest snapshot that was read, and which file it was.
     read: Mutex<Option<(Edition, Arc<Snapshot>)>>,
+}
+
+/// That no daemon ran, so that this process began to measure by itself.
+#[derive(Debug)]
+pub(crate) struct Nobody {
+    /// The page that a daemon has left.
+    pub(crate) left: Option<Clock>,
 }
 
 /// What tells a file from the one that took its place: number, and when it was written, s and ns.
@@ -33,12 +41,22 @@ impl Door {
     /// If there is no page: the error lists where it was looked for and says how to start a daemon.
     pub fn open(dir: Option<&Path>) -> Result<Door, OpenError> {
         let clock = dir.map_or_else(Clock::open, |dir| Clock::open_at(&page_path(dir)))?;
-        Ok(Door { clock, within: None, history: None, read: Mutex::default() })
+        Ok(Door { clock, within: None, nobody: None, history: None, read: Mutex::default() })
     }
 
     /// An engine in this process.
     pub fn within(clock: Clock, feed: Feed) -> Door {
-        Door { clock, within: Some(feed), history: None, read: Mutex::default() }
+        Door { clock, within: Some(feed), nobody: None, history: None, read: Mutex::default() }
+    }
+
+    /// The same, as one that had to be opened because no daemon runs; `left` is the page that one has left.
+    pub(crate) fn for_want_of_a_daemon(self, left: Option<Clock>) -> Door {
+        Door { nobody: Some(Nobody { left }), ..self }
+    }
+
+    /// That there was no daemon, where this door was opened for want of one.
+    pub(crate) fn nobody(&self) -> Option<&Nobody> {
+        self.nobody.as_ref()
     }
 
     /// The same with the history that the daemon keeps in its state directory.
