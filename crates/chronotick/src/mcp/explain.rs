@@ -142,9 +142,10 @@ fn selection(snapshot: &Snapshot) -> Option<String> {
     (measured > 0).then(|| {
         format!(
             "Of {} sources {measured} are measured, {trusted} trusted and {liars} called falsetickers; the bound spans every instant that \
-             at least {} of the measured ones allow.",
+             at least {} of the measured ones allow. {}",
             snapshot.sources.len(),
-            measured / 2 + 1
+            measured / 2 + 1,
+            snapshot.bound_then().unwrap_or_default()
         )
     })
 }
