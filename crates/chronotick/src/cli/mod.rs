@@ -33,11 +33,17 @@ use crate::door::Door;
 use crate::snapshot::Snapshot;
 use args::{Columns, Command, ConfigCommand, Waitsync};
 use chronotick_clock::{Span, State};
+use chronotick_monitor::Status;
+use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use views::sources::Manner;
 use views::{authentication, sources, tracking};
+
+/// What was asked for cannot be understood.
+const WRONG_USAGE: u8 = 2;
 
 /// Answered, but the answer is not backed by a majority of the sources now.
 const NOT_SYNCED: u8 = 3;
@@ -47,6 +53,28 @@ pub(crate) const SILENT: Span = Span::from_secs(5);
 
 /// What went wrong, in words for the person at the terminal.
 type Failure = Box<dyn std::error::Error>;
+
+/// What the words of a command line ask for.
+///
+/// # Errors
+/// The exit code, once it was told what is wrong with them, or what help was asked for: that of wrong usage is 2, and
+/// unknown (3) under `monitor`, where 2 would be critical.
+pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ExitCode> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    Arguments::try_parse_from(&words).map_err(|fault| {
+        // Whoever closed the pipe does not want to know.
+        let _ = fault.print();
+        if !fault.use_stderr() {
+            return ExitCode::SUCCESS;
+        }
+        let asked = Arguments::command().ignore_errors(true).try_get_matches_from(words);
+        wrong_usage(asked.is_ok_and(|asked| asked.subcommand_name() == Some("monitor")))
+    })
+}
+
+fn wrong_usage(by_monitor: bool) -> ExitCode {
+    ExitCode::from(if by_monitor { Status::Unknown.exit_code() } else { WRONG_USAGE })
+}
 
 /// Does what the arguments say and gives the process's exit code.
 pub fn execute(arguments: Arguments) -> ExitCode {
@@ -204,4 +232,23 @@ fn waitsync(arguments: &Arguments, limits: &Waitsync) -> Result<ExitCode, Failur
 
 fn code(state: State) -> ExitCode {
     if state == State::Synced { ExitCode::SUCCESS } else { ExitCode::from(NOT_SYNCED) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_usage_is_critical_to_no_monitoring_system() {
+        let exit = |line: &str| arguments(line.split(' ').map(Into::into)).map(|_| ()).unwrap_err();
+        for line in
+            ["c monitor time-drift --bogus", "c -f x monitor health --profile none", "c monitor nonsense"]
+        {
+            assert_eq!(exit(line), ExitCode::from(3), "{line}");
+        }
+        for line in ["c now --bogus", "c --state-dir monitor now --future never", "c nonsense"] {
+            assert_eq!(exit(line), ExitCode::from(2), "{line}");
+        }
+        assert_eq!(exit("c monitor --help"), ExitCode::SUCCESS);
+    }
 }
