@@ -96,7 +96,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Watch(options)) => watch::execute(&arguments, options),
         Some(Command::Mcp(options)) => mcp::execute(&arguments, options),
         Some(Command::Hook(options)) => mcp::hook(&arguments, options),
-        Some(Command::Service(what)) => service::execute(what),
+        Some(Command::Service(what)) => service::execute(&arguments, what),
         Some(Command::Completions { shell }) => paper::completions(*shell),
         Some(Command::Man { out }) => paper::man(out.as_deref()),
         Some(Command::History(what)) => history::execute(&arguments, what),

@@ -48,6 +48,21 @@ pub struct Overrides {
     pub state_dir: Option<String>,
 }
 
+impl Overrides {
+    /// The flags that say something.
+    pub(crate) fn flags(&self) -> Vec<&'static str> {
+        let mut flags: Vec<_> = settings::all()
+            .filter_map(|setting| setting.outside)
+            .filter(|outside| (outside.of)(self).is_some())
+            .map(|outside| outside.flag)
+            .collect();
+        // One flag may set several settings.
+        flags.sort_unstable();
+        flags.dedup();
+        flags
+    }
+}
+
 /// A valid configuration, and how it came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
