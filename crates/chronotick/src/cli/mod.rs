@@ -28,7 +28,7 @@ mod when;
 
 pub use args::Arguments;
 
-use crate::config::{Config, Loaded, Origin, Overrides};
+use crate::config::{Config, Invalid, Loaded, Origin, Overrides};
 use crate::door::Door;
 use crate::snapshot::Snapshot;
 use args::{Columns, Command, ConfigCommand, Waitsync};
@@ -78,6 +78,10 @@ fn wrong_usage(by_monitor: bool) -> ExitCode {
 
 /// Does what the arguments say and gives the process's exit code.
 pub fn execute(arguments: Arguments) -> ExitCode {
+    if let Err(invalid) = readable(&arguments, &environment) {
+        eprintln!("chronotick: {invalid}");
+        return wrong_usage(matches!(arguments.command, Some(Command::Monitor(_))));
+    }
     let outcome = match &arguments.command {
         Some(Command::Config(what)) => configuration(&arguments, what),
         Some(Command::Now(options)) => now::execute(&arguments, options),
@@ -121,6 +125,15 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         eprintln!("chronotick: {failure}");
         ExitCode::FAILURE
     })
+}
+
+/// Whether flags and environment can be read, also by a command that needs nothing of them.
+fn readable(arguments: &Arguments, environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Invalid> {
+    match &arguments.command {
+        // These tell of all layers together; and a hook is always well.
+        Some(Command::Run | Command::Config(_) | Command::Hook(_)) | None => Ok(()),
+        Some(_) => Config::check_outside(&Overrides::from(arguments), environment),
+    }
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -250,5 +263,23 @@ mod tests {
             assert_eq!(exit(line), ExitCode::from(2), "{line}");
         }
         assert_eq!(exit("c monitor --help"), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn what_no_command_needs_is_read_all_the_same() {
+        let refused = |line: &str, variables: &[(&str, &str)]| {
+            let arguments = Arguments::try_parse_from(line.split(' ')).expect("it is understood");
+            let environment = |name: &str| {
+                let set = variables.iter().find(|(variable, _)| *variable == name);
+                set.map(|(_, text)| (*text).to_owned())
+            };
+            readable(&arguments, &environment).map_err(|invalid| invalid.to_string()).err()
+        };
+        let said = |line, variables| refused(line, variables).unwrap_or_default();
+        assert!(said("c --log-level loud now", &[]).starts_with("--log-level: "));
+        assert!(said("c --http-listen nonsense status", &[]).starts_with("--http-listen: "));
+        assert!(said("c now", &[("CHRONOTICK_WARMUP", "abc")]).starts_with("CHRONOTICK_WARMUP: "));
+        assert_eq!(refused("c --warmup 3 now", &[("CHRONOTICK_LOG_LEVEL", " ")]), None);
+        assert_eq!(refused("c hook", &[("CHRONOTICK_WARMUP", "abc")]), None);
     }
 }
