@@ -2,9 +2,8 @@
 
 use super::{Arguments, Failure, load, say};
 use crate::config::Overrides;
-use crate::service::{Home, Plan, Processors, Service, launchd, systemd};
+use crate::service::{Home, Plan, Processors, Service, launchd, runnable, systemd};
 use clap::{Args, Subcommand};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -139,12 +138,8 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// The program of this path, which can be run if it is of this very machine.
 fn program(path: &Path, here: bool) -> Result<PathBuf, Failure> {
     let path = absolute(path)?;
-    let can_run = path.metadata().map(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    match can_run {
+    match runnable(&path) {
         Err(e) if here => Err(format!("--program {}: {e}", path.display()).into()),
-        Ok(false) if here => {
-            Err(format!("--program {}: this is no file that can be run", path.display()).into())
-        }
         _ => Ok(path),
     }
 }

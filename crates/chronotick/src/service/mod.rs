@@ -8,6 +8,7 @@ pub mod systemd;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use thiserror::Error;
@@ -114,6 +115,18 @@ pub enum Refusal {
     /// An option that launchd does not have.
     #[error("{0} is not something that launchd can do; leave it out")]
     NotInLaunchd(&'static str),
+}
+
+/// Whether this file is a program.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn runnable(path: &Path) -> io::Result<()> {
+    let file = path.metadata()?;
+    match file.is_file() && file.permissions().mode() & 0o111 != 0 {
+        true => Ok(()),
+        false => Err(io::Error::other("this is no file that can be run")),
+    }
 }
 
 /// One thing to do.
