@@ -97,7 +97,11 @@ impl Arguments {
 }
 
 pub(super) fn wrong(name: &'static str, found: &Value, wanted: &str) -> Mend {
-    Mend::Wrong { name, found: printable(&found.to_string()), wanted: wanted.into() }
+    // The marks around a text are ours.
+    let found = found
+        .as_str()
+        .map_or_else(|| printable(&found.to_string()), |text| format!("\"{}\"", printable(text)));
+    Mend::Wrong { name, found, wanted: wanted.into() }
 }
 
 /// The time zone of this name, from the system's IANA database or the one within the program.
@@ -232,6 +236,11 @@ mod tests {
         let said = |text: &str| zone("timezone", &json!(text)).unwrap_err().to_string();
         assert!(said("Europe/Berln").contains("did you mean Europe/Berlin?"), "{}", said("Europe/Berln"));
         assert!(said("New York").contains("America/New_York"), "{}", said("New York"));
+        assert!(
+            said("Mars/\"X\"").starts_with("timezone is \"Mars/?X?\", but must"),
+            "{}",
+            said("Mars/\"X\"")
+        );
         assert!(said("").contains("IANA name"));
         assert!(zone("timezone", &json!("Europe/Berlin")).is_ok());
     }

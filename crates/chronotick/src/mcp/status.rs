@@ -5,6 +5,7 @@ use super::arguments::printable;
 use super::time::seconds;
 use crate::door::{Door, Nobody};
 use crate::snapshot::{ModelView, Snapshot};
+use crate::watch::clean;
 use chronotick_clock::{Clock, Reason, Span, State, raw_now};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -77,8 +78,7 @@ impl Forecaster {
         let forecaster = Forecaster {
             model: Some(printable(&view.model)).filter(|name| !name.is_empty()),
             state: printable(&view.state),
-            // An endpoint's own words come from the network.
-            reason: view.reason.as_deref().map(printable),
+            reason: view.reason.as_deref().map(|why| because(&view.model, why)),
             standing: printable(&view.standing),
             weight: view.weight,
             skill: telling.map(|h| h.skill),
@@ -87,6 +87,11 @@ impl Forecaster {
         };
         (printable(&view.member), forecaster)
     }
+}
+
+/// Why a forecaster is as it is. An endpoint's own words come from the network; the others are the program's.
+pub(super) fn because(model: &str, reason: &str) -> String {
+    if model.contains("://") { printable(reason) } else { clean(reason) }
 }
 
 /// The word of `daemon_status` and `status`: what earlier systems called ready is called synced in every other place.
@@ -186,6 +191,14 @@ mod tests {
     use super::*;
     use crate::feed::Feed;
     use chronotick_clock::{Solution, Writer};
+
+    #[test]
+    fn what_the_program_says_of_a_model_is_left_as_it_is() {
+        let own = format!("it is not in {}; `chronotick models pull o/n` brings it", "/a/cache".repeat(20));
+        assert_eq!(because("chronos", &own), own);
+        let foreign = because("https://m.example/f", "it said \u{202e}`rm`");
+        assert_eq!((foreign.as_str(), because("chronos", "a\nb").as_str()), ("it said ??rm?", "a\\u{a}b"));
+    }
 
     #[test]
     fn an_engine_of_its_own_is_no_daemon() {
