@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 /// };
 /// let profile = Profile::default();
 /// let health = Health::new(Judgement::of(&nothing, &profile), &profile.name, false);
-/// assert_eq!((health.status, health.offset_ns), (Status::Critical, None));
+/// assert_eq!((health.status, health.offset_ns), (Status::Unknown, None));
 /// assert_eq!(health.status.http_code(false), 503);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -118,12 +118,6 @@ impl Health {
         let place = if status > self.status { 0 } else { self.reasons.len() };
         self.reasons.insert(place, reason.into());
         self.status = self.status.max(status);
-    }
-
-    /// The exit code of a check: where nothing is known at all, unknown rather than critical.
-    pub fn exit_code(&self) -> u8 {
-        let unheard = self.state == Backing::NoData;
-        if unheard { Status::Unknown.exit_code() } else { self.status.exit_code() }
     }
 }
 
@@ -250,6 +244,7 @@ mod tests {
         let profile = Profile::default();
         let nobody = Sample { state: Backing::NoData, error: None, ..sample(0, 0.0) };
         let health = Health::new(Judgement::of(&nobody, &profile), "default", false);
-        assert_eq!((health.exit_code(), health.status.http_code(false)), (3, 503));
+        assert_eq!((health.status.name(), health.status.exit_code()), ("unknown", 3));
+        assert_eq!(health.status.http_code(false), 503);
     }
 }

@@ -60,7 +60,8 @@ impl Judgement {
         let quality = metric.map(|metric| profile.level(metric));
         let mut found = vec![by_state(sample.state)];
         if let (Some(metric), Some(level)) = (metric, quality) {
-            found.push(by_level(level, metric, profile));
+            // What nobody measures any more may be beyond every edge, and need not be.
+            found.extend((sample.state != Backing::NoData).then(|| by_level(level, metric, profile)));
         } else if sample.state == Backing::Synced {
             found.push(Some((Status::Unknown, "the error of the clock is not known".into())));
         }
@@ -84,7 +85,7 @@ fn by_state(state: Backing) -> Option<(Status, String)> {
         Backing::Warmup => (Status::Unknown, "the sources are being measured for the first time"),
         Backing::Unsynced => (Status::Critical, "nothing backs an acceptable claim about time"),
         Backing::Error => (Status::Critical, "the engine has failed"),
-        Backing::NoData => (Status::Critical, "nobody measures time, or no source answers"),
+        Backing::NoData => (Status::Unknown, "nobody measures time, or no source answers"),
     };
     Some((status, why.into()))
 }
@@ -137,7 +138,9 @@ pub(crate) mod tests {
         assert_eq!(judged(Backing::Holdover, 0.5), (Level::Excellent, Status::Warning));
         assert_eq!(judged(Backing::Holdover, 60.0), (Level::Critical, Status::Critical));
         assert_eq!(judged(Backing::Warmup, 0.5), (Level::Excellent, Status::Unknown));
-        for state in [Backing::Unsynced, Backing::Error, Backing::NoData] {
+        assert_eq!(judged(Backing::NoData, 0.5), (Level::Excellent, Status::Unknown));
+        assert_eq!(judged(Backing::NoData, 60.0), (Level::Critical, Status::Unknown));
+        for state in [Backing::Unsynced, Backing::Error] {
             assert_eq!(judged(state, 0.5), (Level::Excellent, Status::Critical));
         }
     }

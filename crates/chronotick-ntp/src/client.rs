@@ -113,7 +113,8 @@ pub struct Association {
     answered: Option<NtpTimestamp>,
     denied: Option<ReferenceId>,
     protection: Protection,
-    reach: u8,
+    /// One bit for each request, the newest lowest, with that of the open one.
+    reach: u16,
     server: Option<Packet>,
     /// How long the server held the request of the newest measurement, and whether that came in interleaved mode.
     held: Span,
@@ -232,7 +233,7 @@ impl Association {
                 self.counters.accepted += 1;
             }
             Err(reason) => {
-                self.reach |= u8::from(*reason == Rejected::Measured);
+                self.reach |= u16::from(*reason == Rejected::Measured);
                 self.rejected = Some(reason.label());
                 *self.counters.rejected.entry(reason.label()).or_default() += 1;
             }
@@ -257,9 +258,9 @@ impl Association {
         self.schedule.interval()
     }
 
-    /// One bit for each of the last eight requests, the newest lowest: set if it brought a measurement.
+    /// One bit for each of the last eight requests whose fate is known, the newest lowest: set if it brought a measurement.
     pub fn reach(&self) -> u8 {
-        self.reach
+        (self.reach >> u8::from(self.open.is_some())) as u8
     }
 
     /// How many requests in a row were not answered at all.
@@ -603,6 +604,21 @@ mod tests {
         assert_eq!(a.poll(raw(2_000), || u64::MAX), None);
         assert_eq!((a.missed(), a.counters().unanswered), (1, 1));
         assert_eq!(a.receive(&reply(&request, |_| ()), &exchange(raw(0), raw(10))), Err(Rejected::NotAsked));
+    }
+
+    #[test]
+    fn a_request_on_its_way_has_not_missed() {
+        let mut a = association();
+        for _ in 0..9 {
+            let now = a.next_event().unwrap();
+            let request = a.poll(now, || now.as_nanos() as u64).unwrap();
+            let exchange = exchange(now, now + Span::from_millis(10));
+            a.receive(&reply(&request, |_| ()), &exchange).unwrap();
+        }
+        a.poll(a.next_event().unwrap(), || 7).unwrap();
+        assert_eq!(a.reach(), 0o377);
+        a.poll(a.next_event().unwrap(), || u64::MAX);
+        assert_eq!((a.missed(), a.reach()), (1, 0o376));
     }
 
     #[test]

@@ -4,8 +4,7 @@
 
 use crate::feed::Feed;
 use crate::snapshot::Snapshot;
-use chronotick_clock::Timestamp;
-use chronotick_clock::{Clock, OpenError, Reason, State, page_path};
+use chronotick_clock::{Clock, ClockPair, OpenError, Reading, Reason, State, Timestamp, page_path};
 use chronotick_core::Basis;
 use chronotick_record::{HistoryReader, NotKnown, PastOffset};
 use std::io;
@@ -19,9 +18,17 @@ pub struct Door {
     /// Corrected time.
     pub clock: Clock,
     within: Option<Feed>,
+    nobody: Option<Nobody>,
     history: Option<HistoryReader>,
     /// The newest snapshot that was read, and which file it was.
     read: Mutex<Option<(Edition, Arc<Snapshot>)>>,
+}
+
+/// That no daemon ran, so that this process began to measure by itself.
+#[derive(Debug)]
+pub(crate) struct Nobody {
+    /// The page that a daemon has left.
+    pub(crate) left: Option<Clock>,
 }
 
 /// What tells a file from the one that took its place: number, and when it was written, s and ns.
@@ -34,12 +41,22 @@ impl Door {
     /// If there is no page: the error lists where it was looked for and says how to start a daemon.
     pub fn open(dir: Option<&Path>) -> Result<Door, OpenError> {
         let clock = dir.map_or_else(Clock::open, |dir| Clock::open_at(&page_path(dir)))?;
-        Ok(Door { clock, within: None, history: None, read: Mutex::default() })
+        Ok(Door { clock, within: None, nobody: None, history: None, read: Mutex::default() })
     }
 
     /// An engine in this process.
     pub fn within(clock: Clock, feed: Feed) -> Door {
-        Door { clock, within: Some(feed), history: None, read: Mutex::default() }
+        Door { clock, within: Some(feed), nobody: None, history: None, read: Mutex::default() }
+    }
+
+    /// The same, as one that had to be opened because no daemon runs; `left` is the page that one has left.
+    pub(crate) fn for_want_of_a_daemon(self, left: Option<Clock>) -> Door {
+        Door { nobody: Some(Nobody { left }), ..self }
+    }
+
+    /// That there was no daemon, where this door was opened for want of one.
+    pub(crate) fn nobody(&self) -> Option<&Nobody> {
+        self.nobody.as_ref()
     }
 
     /// The same with the history that the daemon keeps in its state directory.
@@ -68,6 +85,15 @@ impl Door {
     /// Where the daemon publishes; none where the engine is within this process.
     pub fn folder(&self) -> Option<PathBuf> {
         self.clock.page_status().path?.parent().map(Path::to_owned)
+    }
+
+    /// Corrected time and the system clock at one instant, the bound wider by how exactly that could be hit; nothing is
+    /// known after a suspend that the daemon has not noticed.
+    pub fn now_and_system(&self) -> (Reading, ClockPair) {
+        let pair = ClockPair::now();
+        let (at, checked) = (self.clock.at(pair.raw).blurred(pair.slack), self.clock.now_checked());
+        let known = Reading { state: checked.state, reason: checked.reason, ..at };
+        (if checked.is_known() { known } else { checked }, pair)
     }
 
     /// What the answer of a reading is made of; `known` is whether there is any.

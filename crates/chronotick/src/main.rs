@@ -1,7 +1,7 @@
 //! The `chronotick` program; everything is in the library.
 
-use clap::Parser;
+use chronotick::cli;
 
 fn main() -> std::process::ExitCode {
-    chronotick::cli::execute(chronotick::cli::Arguments::parse())
+    cli::arguments(std::env::args_os()).map_or_else(|exit| exit, cli::execute)
 }

@@ -480,6 +480,13 @@ impl Snapshot {
         now - RawInstant::from_nanos(self.raw_ns)
     }
 
+    /// The bound of the same instant as the sources' terms, which add up to it; none before the first measurement.
+    pub(crate) fn bound_then(&self) -> Option<String> {
+        let ClockView { early_ns, late_ns, .. } = self.clock.as_ref()?;
+        let (early, late) = (Span::from_nanos(*early_ns), Span::from_nanos(*late_ns));
+        Some(format!("At {}, the instant of the terms that follow, it was -{early} +{late}.", self.written))
+    }
+
     /// Corrected time of writing; the epoch if that cannot be read.
     pub fn written_at(&self) -> Timestamp {
         let parsed = self.written.parse::<jiff::Timestamp>().map(|t| t.as_nanosecond());

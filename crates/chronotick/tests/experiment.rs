@@ -53,7 +53,7 @@ fn an_experiment_is_observed_gone_on_with_and_compared() {
     assert!(!again.status.success() && text(&again.stderr).contains("--resume"), "{again:?}");
     assert_eq!(rows(), before);
     let resumed = validate(dir.path(), &["--duration", "120s", "--columns", "minimal", "--resume"]);
-    assert!(text(&resumed.stderr).contains("does not have the columns"), "{resumed:?}");
+    assert!(text(&resumed.stderr).contains("--columns full"), "{resumed:?}");
     let resumed = validate(dir.path(), &["--duration", "14s", "--resume"]);
     assert!(resumed.status.success(), "{resumed:?}");
     assert!(rows() > before);

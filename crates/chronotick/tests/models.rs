@@ -234,6 +234,19 @@ fn only_what_is_a_copy_can_be_fetched_and_removed() {
 }
 
 #[test]
+fn the_model_that_comes_with_the_program_is_known_to_every_command() {
+    let person = Person::new();
+    let shown = object(&person.models(&["show", "foresight", "--json"]));
+    assert_eq!((&shown["model"], &shown["abilities"]["horizon"]), (&json!("Foresight"), &json!(60)));
+    assert!(out(&person.models(&["show", "foresight"])).contains("horizon     60 steps"));
+    let timed = object(&person.models(&["bench", "foresight", "--runs", "1", "--json"]));
+    assert_eq!((&timed["latency"][0]["context"], &timed["latency"][0]["horizon"]), (&json!(300), &json!(60)));
+    assert!(out(&person.models(&["list"])).contains("foresight  comes with the program"));
+    assert!(err(&person.models(&["show", "chronso"])).contains("one of foresight, chronos"));
+    assert!(err(&person.models(&["pull", "foresight"])).contains("nothing to fetch"));
+}
+
+#[test]
 fn a_name_is_read_as_what_it_can_be() {
     let read = |text: &str| text.parse::<Reference>().expect("can be read");
     assert_eq!(read("time_moe").to_string(), "Maple728/TimeMoE-50M");

@@ -477,7 +477,7 @@ fn b09_two_liars_among_five_lose_and_a_split_decides_nothing() {
 fn b10_levels_are_never_averaged() {
     let judged = |ms, state| Judgement::of(&sample(ms, state), &Profile::named("leadville").unwrap()).status;
     assert_eq!(judged(60.0, Backing::Synced), Status::Critical);
-    assert_eq!(judged(4.0, Backing::NoData), Status::Critical);
+    assert_eq!(judged(4.0, Backing::NoData), Status::Unknown);
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! start from.
 
 use crate::config::{
-    Config, Finding, Invalid, Loaded, Origin, Overrides, default_file, in_words, search_paths,
+    Config, Finding, Invalid, Loaded, Origin, Overrides, Problem, default_file, in_words, search_paths,
 };
+use crate::http::{self, StartError};
+use crate::service::runnable;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -30,7 +32,7 @@ pub(super) fn check(
     environment: &dyn Fn(&str) -> Option<String>,
     file: Option<&Path>,
 ) -> Answer {
-    match Config::load(overrides, environment, file) {
+    match Config::load(overrides, environment, file).and_then(with_files) {
         Ok(loaded) => {
             let what =
                 loaded.file.as_ref().map_or("no file: the default".into(), |f| f.display().to_string());
@@ -41,6 +43,31 @@ pub(super) fn check(
             Answer { stdout: format!("{}{what} is valid{but}\n", remarks(&loaded)), ..Answer::default() }
         }
         Err(invalid) => Answer { stdout: refusal(&invalid), exit: 1, ..Answer::default() },
+    }
+}
+
+/// The same, once what it names was looked at as `run` does: without the token it would not start.
+fn with_files(mut loaded: Loaded) -> Result<Loaded, Invalid> {
+    let finding = |loaded: &Loaded, key: &str, why: String| {
+        let origin = loaded.settings().find(|s| s.key == key).map_or(Origin::Default, |s| s.origin.clone());
+        Finding { key: key.to_owned(), origin, problem: Problem::Unusable(why) }
+    };
+    let Config { http, monitor, .. } = &loaded.config;
+    let command = monitor.command.as_ref().filter(|_| monitor.enabled);
+    let command = command.and_then(|path| Some((path, runnable(path).err()?)));
+    let unrun =
+        command.map(|(path, e)| finding(&loaded, "monitor.command_file", format!("{}: {e}", path.display())));
+    let token = match http::check(http) {
+        Ok(()) => None,
+        Err(StartError::Token { path, why }) => {
+            Some(finding(&loaded, "http.token_file", format!("{}: {why}", path.display())))
+        }
+        Err(StartError::System(e)) => Some(finding(&loaded, "http.listen", e.to_string())),
+    };
+    loaded.warnings.extend(unrun);
+    match token {
+        None => Ok(loaded),
+        Some(error) => Err(Invalid { errors: vec![error], warnings: loaded.warnings }),
     }
 }
 
@@ -110,7 +137,12 @@ fn refusal(Invalid { errors, warnings }: &Invalid) -> String {
 fn notes(loaded: &Loaded) -> impl Iterator<Item = &'static str> {
     let Config { short_term, long_term, .. } = &loaded.config;
     let asked = short_term.enabled || long_term.enabled;
-    (asked && cfg!(not(feature = "models"))).then_some(NO_MODELS).into_iter()
+    let models = (asked && cfg!(not(feature = "models"))).then_some(NO_MODELS);
+    #[cfg(not(feature = "nats"))]
+    let bus = loaded.config.bus.nats.as_ref().map(|_| crate::fleet::NO_BUS);
+    #[cfg(feature = "nats")]
+    let bus = None;
+    models.into_iter().chain(bus)
 }
 
 /// Warnings and notes, one on a line.
@@ -240,6 +272,31 @@ mod tests {
             missing.exit == 1 && missing.stdout.contains("/nowhere/config.yaml: cannot be read"),
             "{missing:?}"
         );
+    }
+
+    #[test]
+    fn check_looks_at_the_files_that_are_named() {
+        let home = Home::new("files");
+        let path = home.file(
+            "http: {listen: on, token_file: /nowhere/token}\nmonitor: {command_file: /nowhere/program}\n\
+             bus: {nats: \"nats://127.0.0.1:4222\"}\n",
+        );
+        let said = |path: &Path| check(&Overrides::default(), &home.environment(), Some(path));
+        let refused = said(&path);
+        assert_eq!(refused.exit, 1);
+        let at = path.display();
+        for line in [
+            format!("error: {at}:1: http.token_file cannot be used: /nowhere/token: No such file"),
+            format!("warning: {at}:2: monitor.command_file cannot be used: /nowhere/program: No such file"),
+        ] {
+            assert!(refused.stdout.contains(&line), "{}", refused.stdout);
+        }
+        let token = home.0.join("token");
+        fs::write(&token, "short").expect("can be written");
+        let short = home.file(&format!("http: {{listen: on, token_file: {}}}\n", token.display()));
+        assert!(said(&short).stdout.contains("16 or more"), "{}", said(&short).stdout);
+        let bus = said(&home.file("bus: {nats: \"nats://127.0.0.1:4222\"}\n"));
+        assert_eq!((bus.exit, bus.stdout.contains("the feature nats")), (0, cfg!(not(feature = "nats"))));
     }
 
     #[test]

@@ -190,7 +190,7 @@ fn silence(elapsed: Span, silent: &[(String, String)]) -> String {
 
 /// Judges tables and shows the scores.
 pub(super) fn compare(options: &Compare) -> Result<ExitCode, Failure> {
-    let runs = options.tables.iter().map(|path| Run::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let runs = Run::open_all(&options.tables)?;
     let scores = scores(&runs);
     let show = &options.show;
     if let Some(page) = &show.report {

@@ -4,7 +4,7 @@ use super::args::Arguments;
 use super::{Failure, load, say, when};
 use crate::utc::rfc3339;
 use chronotick_clock::{ClockPair, Offset, Span, Timestamp};
-use chronotick_record::{ExportError, Format, History, PastOffset, Sample, Selection, Table};
+use chronotick_record::{ExportError, Format, History, PastOffset, Run, Sample, Selection, Table};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -119,11 +119,27 @@ fn at(history: &History, reading: Timestamp, as_json: bool) -> Result<ExitCode, 
         }
         Err(why) => return Err(format!("the offset at {} is not known: {why}", rfc3339(reading)).into()),
     };
-    say(&if as_json { format!("{}\n", past_json(reading, &past)) } else { past_text(reading, &past) })?;
+    // Samples that answer together are no further apart.
+    let (utc, near) = (reading + past.offset.correction(), Span::from_secs(7_200));
+    let outage = outage(&history.runs(utc - near, utc + near)?, utc);
+    let text = if as_json {
+        format!("{}\n", past_json(reading, &past, outage))
+    } else {
+        past_text(reading, &past, outage)
+    };
+    say(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn past_json(reading: Timestamp, past: &PastOffset) -> Value {
+/// From when to when no daemon ran around this instant; none if one did, or if only one side is known.
+fn outage(runs: &[Run], utc: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let lived = runs.iter().any(|run| run.began <= utc && utc <= run.ended);
+    let before = runs.iter().map(|run| run.ended).filter(|ended| *ended < utc).max();
+    let after = runs.iter().map(|run| run.began).filter(|began| utc < *began).min();
+    before.zip(after).filter(|_| !lived)
+}
+
+fn past_json(reading: Timestamp, past: &PastOffset, outage: Option<(Timestamp, Timestamp)>) -> Value {
     let utc = reading + past.offset.correction();
     json!({
         "system_time": rfc3339(reading),
@@ -139,10 +155,11 @@ fn past_json(reading: Timestamp, past: &PastOffset) -> Value {
         "how": past.how.name(),
         "step_ns": past.step.map(Span::as_nanos),
         "times_shown": past.times,
+        "outage": outage.map(|(from, until)| json!({"from": rfc3339(from), "until": rfc3339(until)})),
     })
 }
 
-fn past_text(reading: Timestamp, past: &PastOffset) -> String {
+fn past_text(reading: Timestamp, past: &PastOffset, outage: Option<(Timestamp, Timestamp)>) -> String {
     let utc = reading + past.offset.correction();
     let mut text = format!(
         "system clock   {}\ntrue time      {}\noffset         {} (true - system; positive: the system clock was behind)\n\
@@ -160,6 +177,9 @@ fn past_text(reading: Timestamp, past: &PastOffset) -> String {
             chronotick_record::How::Edge => "samples on one side only",
         }
     );
+    if let Some((from, until)) = outage {
+        text += &format!("outage         no daemon ran from {} to {}\n", rfc3339(from), rfc3339(until));
+    }
     if let Some(step) = past.step {
         text += &format!(
             "step           the clock was set ahead by {step} near: the bound covers before and after\n"
@@ -262,4 +282,26 @@ fn export(
         Err(e) => return Err(e.into()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_two_lives_nobody_measured() {
+        let at = |seconds| Timestamp::from_nanos(1_790_000_000_000_000_000) + Span::from_secs(seconds);
+        let run = |began, ended| Run {
+            began: at(began),
+            ended: at(ended),
+            boot: 1,
+            version: String::new(),
+            configuration: String::new(),
+        };
+        let runs = [run(0, 100), run(400, 500)];
+        assert_eq!(outage(&runs, at(200)), Some((at(100), at(400))));
+        for instant in [-1, 50, 100, 400, 501] {
+            assert_eq!(outage(&runs, at(instant)), None, "{instant}");
+        }
+    }
 }

@@ -28,16 +28,22 @@ mod when;
 
 pub use args::Arguments;
 
-use crate::config::{Config, Loaded, Origin, Overrides};
+use crate::config::{Config, Invalid, Loaded, Origin, Overrides};
 use crate::door::Door;
 use crate::snapshot::Snapshot;
 use args::{Columns, Command, ConfigCommand, Waitsync};
 use chronotick_clock::{Span, State};
+use chronotick_monitor::Status;
+use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use views::sources::Manner;
 use views::{authentication, sources, tracking};
+
+/// What was asked for cannot be understood.
+const WRONG_USAGE: u8 = 2;
 
 /// Answered, but the answer is not backed by a majority of the sources now.
 const NOT_SYNCED: u8 = 3;
@@ -48,8 +54,34 @@ pub(crate) const SILENT: Span = Span::from_secs(5);
 /// What went wrong, in words for the person at the terminal.
 type Failure = Box<dyn std::error::Error>;
 
+/// What the words of a command line ask for.
+///
+/// # Errors
+/// The exit code, once it was told what is wrong with them, or what help was asked for: that of wrong usage is 2, and
+/// unknown (3) under `monitor`, where 2 would be critical.
+pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ExitCode> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    Arguments::try_parse_from(&words).map_err(|fault| {
+        // Whoever closed the pipe does not want to know.
+        let _ = fault.print();
+        if !fault.use_stderr() {
+            return ExitCode::SUCCESS;
+        }
+        let asked = Arguments::command().ignore_errors(true).try_get_matches_from(words);
+        wrong_usage(asked.is_ok_and(|asked| asked.subcommand_name() == Some("monitor")))
+    })
+}
+
+fn wrong_usage(by_monitor: bool) -> ExitCode {
+    ExitCode::from(if by_monitor { Status::Unknown.exit_code() } else { WRONG_USAGE })
+}
+
 /// Does what the arguments say and gives the process's exit code.
 pub fn execute(arguments: Arguments) -> ExitCode {
+    if let Err(invalid) = readable(&arguments, &environment) {
+        eprintln!("chronotick: {invalid}");
+        return wrong_usage(matches!(arguments.command, Some(Command::Monitor(_))));
+    }
     let outcome = match &arguments.command {
         Some(Command::Config(what)) => configuration(&arguments, what),
         Some(Command::Now(options)) => now::execute(&arguments, options),
@@ -68,7 +100,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Some(Command::Watch(options)) => watch::execute(&arguments, options),
         Some(Command::Mcp(options)) => mcp::execute(&arguments, options),
         Some(Command::Hook(options)) => mcp::hook(&arguments, options),
-        Some(Command::Service(what)) => service::execute(what),
+        Some(Command::Service(what)) => service::execute(&arguments, what),
         Some(Command::Completions { shell }) => paper::completions(*shell),
         Some(Command::Man { out }) => paper::man(out.as_deref()),
         Some(Command::History(what)) => history::execute(&arguments, what),
@@ -93,6 +125,15 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         eprintln!("chronotick: {failure}");
         ExitCode::FAILURE
     })
+}
+
+/// Whether flags and environment can be read, also by a command that needs nothing of them.
+fn readable(arguments: &Arguments, environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Invalid> {
+    match &arguments.command {
+        // These tell of all layers together; and a hook is always well.
+        Some(Command::Run | Command::Config(_) | Command::Hook(_)) | None => Ok(()),
+        Some(_) => Config::check_outside(&Overrides::from(arguments), environment),
+    }
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -204,4 +245,41 @@ fn waitsync(arguments: &Arguments, limits: &Waitsync) -> Result<ExitCode, Failur
 
 fn code(state: State) -> ExitCode {
     if state == State::Synced { ExitCode::SUCCESS } else { ExitCode::from(NOT_SYNCED) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_usage_is_critical_to_no_monitoring_system() {
+        let exit = |line: &str| arguments(line.split(' ').map(Into::into)).map(|_| ()).unwrap_err();
+        for line in
+            ["c monitor time-drift --bogus", "c -f x monitor health --profile none", "c monitor nonsense"]
+        {
+            assert_eq!(exit(line), ExitCode::from(3), "{line}");
+        }
+        for line in ["c now --bogus", "c --state-dir monitor now --future never", "c nonsense"] {
+            assert_eq!(exit(line), ExitCode::from(2), "{line}");
+        }
+        assert_eq!(exit("c monitor --help"), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn what_no_command_needs_is_read_all_the_same() {
+        let refused = |line: &str, variables: &[(&str, &str)]| {
+            let arguments = Arguments::try_parse_from(line.split(' ')).expect("it is understood");
+            let environment = |name: &str| {
+                let set = variables.iter().find(|(variable, _)| *variable == name);
+                set.map(|(_, text)| (*text).to_owned())
+            };
+            readable(&arguments, &environment).map_err(|invalid| invalid.to_string()).err()
+        };
+        let said = |line, variables| refused(line, variables).unwrap_or_default();
+        assert!(said("c --log-level loud now", &[]).starts_with("--log-level: "));
+        assert!(said("c --http-listen nonsense status", &[]).starts_with("--http-listen: "));
+        assert!(said("c now", &[("CHRONOTICK_WARMUP", "abc")]).starts_with("CHRONOTICK_WARMUP: "));
+        assert_eq!(refused("c --warmup 3 now", &[("CHRONOTICK_LOG_LEVEL", " ")]), None);
+        assert_eq!(refused("c hook", &[("CHRONOTICK_WARMUP", "abc")]), None);
+    }
 }

@@ -5,7 +5,7 @@ mod check;
 
 use super::args::ModelsCommand;
 use super::{Failure, say};
-use crate::models::{KNOWN, Known, Model, Reference};
+use crate::models::{EMBEDDED, KNOWN, Known, Model, Reference};
 use chronotick_tsfm::hub::{Cache, Hub, Progress, Repository, Snapshot};
 use chronotick_tsfm::{Abilities, Family, Levels, Point};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
@@ -37,6 +37,9 @@ fn on_hub(model: &Reference) -> Result<&Repository, Failure> {
         Reference::Folder(folder) if folder.exists() => {
             Err(format!("{model} is a folder of your own, not a copy of what is on a hub: it is left alone")
                 .into())
+        }
+        embedded if embedded.is_embedded() => {
+            Err(format!("{model} comes with the program: there is nothing to fetch or to remove").into())
         }
         Reference::Folder(_) => {
             let names: Vec<&str> = KNOWN.iter().filter_map(|known| known.name).collect();
@@ -95,18 +98,19 @@ fn list(json: bool) -> Result<(), Failure> {
         let others = others.iter().map(|here| {
             json!({ "repository": here.repository.id(), "family": here.family.to_string(), "cached": [copy(here)] })
         });
-        let models: Vec<Value> = known.chain(others).collect();
+        let own = json!({ "repository": null, "name": EMBEDDED, "family": Family::Foresight.to_string(), "cached": [] });
+        let models: Vec<Value> = known.chain(others).chain([own]).collect();
         return say(&format!("{}\n", json!({ "cache": cache.dir(), "models": models })));
     }
     let mut text = format!(
-        "  {:8}  {:39}  {:12}  {:>10}  {:>7}  {:10}  here\n",
+        "  {:9}  {:39}  {:12}  {:>10}  {:>7}  {:10}  here\n",
         "name", "repository", "family", "parameters", "size", "licence"
     );
     for (i, known) in KNOWN.iter().enumerate() {
         let here: Vec<&str> = of(known).iter().map(|here| here.repository.revision()).collect();
         let _ = writeln!(
             text,
-            "{} {:8}  {:39}  {:12}  {:>8} M  {:>4} MB  {:10}  {}",
+            "{} {:9}  {:39}  {:12}  {:>8} M  {:>4} MB  {:10}  {}",
             if i == 0 { '*' } else { ' ' },
             known.name.unwrap_or(""),
             known.repository,
@@ -123,10 +127,11 @@ fn list(json: bool) -> Result<(), Failure> {
         let family = here.family.to_string();
         let _ = writeln!(
             text,
-            "  {:8}  {id:39}  {family:12}  {:>10}  {megabytes:>4} MB  {:10}  {revision}",
+            "  {:9}  {id:39}  {family:12}  {:>10}  {megabytes:>4} MB  {:10}  {revision}",
             "", "", ""
         );
     }
+    let _ = writeln!(text, "  {EMBEDDED:9}  {:39}  {}", "comes with the program", Family::Foresight);
     let _ = writeln!(
         text,
         "* the default; sizes and licences as published; the cache is {}",
@@ -185,6 +190,7 @@ fn show(model: &Reference, json: bool) -> Result<(), Failure> {
     let opened = Model::open(model)?;
     let abilities = opened.abilities();
     let (folder, provenance) = match model {
+        embedded if embedded.is_embedded() => (None, json!({ "folder": null, "name": EMBEDDED })),
         Reference::Folder(folder) => (Some(folder.clone()), json!({ "folder": folder })),
         Reference::Hub(repository) => {
             let snapshot = repository.find()?;

@@ -6,7 +6,7 @@ use crate::config::LogLevel;
 use crate::daemon::{Daemon, Host, Outlets, Stop};
 use crate::door::Door;
 use crate::utc::rfc3339;
-use chronotick_clock::{ClockPair, OpenError, Reading, Reason, Span, State};
+use chronotick_clock::{OpenError, Reading, Reason, Span, State};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -47,15 +47,23 @@ fn measure_once(arguments: &Arguments, options: &Now) -> Result<ExitCode, Failur
 }
 
 fn answer(door: &Door, options: &Now, answered_by: &str) -> Result<ExitCode, Failure> {
-    let clock = &door.clock;
-    let pair = ClockPair::now();
-    let present = clock.now_checked();
-    let then = pair.raw + Span::from_secs_f64(options.future);
+    let (text, state) = told(door, options, answered_by);
+    say(&text)?;
+    Ok(code(state))
+}
+
+fn told(door: &Door, options: &Now, answered_by: &str) -> (String, State) {
+    let (present, pair) = door.now_and_system();
+    let ahead = Span::from_secs_f64(options.future);
     // What the present forbids to trust, no other instant mends.
-    let reading = Reading { state: present.state, reason: present.reason, ..clock.at(then) };
+    let then = door.clock.at(pair.raw + ahead).blurred(pair.slack);
+    let then = Reading { state: present.state, reason: present.reason, ..then };
+    let reading = if present.is_known() { then } else { present };
     let known = reading.is_known();
-    if options.json {
-        let offset = clock.at(pair.raw).offset_of(pair.system).correction();
+    let text = if options.json {
+        // What the system clock will read then nobody knows.
+        let system = Some(pair.system).filter(|_| ahead == Span::ZERO);
+        let offset = system.filter(|_| known).map(|system| reading.offset_of(system).correction());
         let number = |span: Span| json!(known.then(|| span.as_nanos()));
         let object = json!({
             "time": known.then(|| rfc3339(reading.estimate)),
@@ -73,15 +81,15 @@ fn answer(door: &Door, options: &Now, answered_by: &str) -> Result<ExitCode, Fai
             })),
             "sigma_ns": number(reading.sigma),
             "interval95_ns": number(reading.interval(0.95)),
-            "system_time": rfc3339(pair.system),
-            "system_offset_ns": number(offset),
+            "system_time": system.map(rfc3339),
+            "system_offset_ns": offset.map(Span::as_nanos),
             "future_seconds": options.future,
             "state": reading.state.name(),
             "reason": reading.reason.to_string(),
             "source": door.basis(reading.state, reading.reason, known).name(),
             "answered_by": answered_by,
         });
-        say(&format!("{object}\n"))?;
+        format!("{object}\n")
     } else {
         let lines = if known {
             let (early, late) = (reading.estimate - reading.earliest, reading.latest - reading.estimate);
@@ -94,7 +102,34 @@ fn answer(door: &Door, options: &Now, answered_by: &str) -> Result<ExitCode, Fai
         } else {
             "unknown".into()
         };
-        say(&format!("{lines}\nstate   {}: {}\n", reading.state, reading.reason))?;
+        format!("{lines}\nstate   {}: {}\n", reading.state, reading.reason)
+    };
+    (text, reading.state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Feed;
+    use chronotick_clock::{Clock, Solution, Timestamp, Writer, raw_now};
+    use serde_json::Value;
+
+    #[test]
+    fn the_future_has_no_system_clock() {
+        let mut writer = Writer::in_memory().expect("there is memory");
+        let at = raw_now();
+        let (early, late) = (Span::from_millis(1), Span::from_millis(1));
+        let utc = Timestamp::from_nanos(1_790_000_000_000_000_000);
+        let unknown = Solution::unknown(at, State::Synced, Reason::Agreement);
+        writer.publish(&Solution { utc, early, late, ..unknown });
+        let door = Door::within(Clock::of(&writer), Feed::default());
+        let object = |future| -> Value {
+            let (text, _) = told(&door, &Now { json: true, future }, "daemon");
+            serde_json::from_str(&text).expect("it is an object")
+        };
+        let (now, then) = (object(0.0), object(60.0));
+        assert!(now["system_time"].is_string() && now["system_offset_ns"].is_i64(), "{now}");
+        assert!(then["estimate_ns"].is_string() && then["future_seconds"] == 60.0, "{then}");
+        assert!(then["system_time"].is_null() && then["system_offset_ns"].is_null(), "{then}");
     }
-    Ok(code(reading.state))
 }

@@ -11,7 +11,7 @@ use crate::http::Server;
 use crate::metrics::{Export, Subject};
 use crate::monitor::{self, Runner, Watch};
 use crate::snapshot::Snapshot;
-use chronotick_clock::{OpenError, Writer, page_path};
+use chronotick_clock::{OpenError, Reason, Writer, page_path};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::Path;
@@ -100,20 +100,22 @@ fn stop_on_signals(stop: Stop) -> Result<(), Failure> {
 
 /// The running daemon's door, or without one that of an engine of our own.
 pub(super) fn door_or_engine(arguments: &Arguments) -> Result<Door, Failure> {
-    match Door::open(runtime_dir(arguments).as_deref()) {
-        Ok(door) if door.clock.page_status().age < SILENT => Ok(door),
-        Ok(_) | Err(OpenError::Missing { .. }) => {
-            let config = load(arguments)?.shared();
-            logging::start(config.log_level);
-            log::info!("no daemon is running: measuring in this process");
-            own_engine(&config)
+    let left = match Door::open(runtime_dir(arguments).as_deref()) {
+        Ok(door) if door.clock.page_status().age < SILENT && door.clock.now().reason != Reason::Stopped => {
+            return Ok(door);
         }
-        Err(e) => Err(e.into()),
-    }
+        Ok(door) => Some(door.clock),
+        Err(OpenError::Missing { .. }) => None,
+        Err(e) => return Err(e.into()),
+    };
+    let config = load(arguments)?.shared();
+    logging::start(config.log_level);
+    log::info!("no daemon is running: measuring in this process");
+    Ok(own_engine(&config)?.for_want_of_a_daemon(left))
 }
 
 /// An engine that lives as long as this process.
-pub(super) fn own_engine(config: &Config) -> Result<Door, Failure> {
+fn own_engine(config: &Config) -> Result<Door, Failure> {
     let (outlets, door) = Outlets::within()?;
     let daemon = Daemon::new(config, Box::new(Host), outlets, Stop::new()?, Some(config.state_dir.clone()));
     std::thread::Builder::new().name("engine".into()).spawn(move || {

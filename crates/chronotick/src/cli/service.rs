@@ -1,10 +1,11 @@
 //! `chronotick service`: installs, removes and shows the daemon as a service.
 
-use super::{Failure, say};
-use crate::service::{Home, Plan, Processors, Service, launchd, systemd};
+use super::{Arguments, Failure, load, say};
+use crate::config::Overrides;
+use crate::service::{Home, Plan, Processors, Service, launchd, runnable, systemd};
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// The service is there, or not, but does not run.
 const NOT_RUNNING: u8 = 3;
@@ -12,7 +13,8 @@ const NOT_RUNNING: u8 = 3;
 /// What can be done with the service.
 #[derive(Subcommand, Debug)]
 pub enum ServiceCommand {
-    /// Install, enable and start it; with other options a second time, it changes.
+    /// Install, enable and start it; with other options a second time, it changes. It runs with the file that `-f` names;
+    /// other settings have to be in a file.
     Install(Install),
     /// Stop and remove it; what was learned and the configuration stay.
     Uninstall {
@@ -80,11 +82,25 @@ impl ServiceManager {
 }
 
 /// Does what was asked of the service.
-pub(super) fn execute(what: &ServiceCommand) -> Result<ExitCode, Failure> {
+pub(super) fn execute(arguments: &Arguments, what: &ServiceCommand) -> Result<ExitCode, Failure> {
     match what {
         ServiceCommand::Install(options) => {
+            let flags = Overrides::from(arguments).flags();
+            if !flags.is_empty() {
+                let flags = flags.join(", ");
+                return Err(format!("{flags}: the service would not know of it; write it into the configuration file, which `chronotick config init` begins").into());
+            }
+            // What an image will have when it runs is not known yet.
+            let here = options.whose.root.is_none();
+            if let (Some(_), true) = (&arguments.config, here) {
+                load(arguments)?;
+            }
             let service = Service {
-                program: program(options.program.as_ref())?,
+                program: options
+                    .program
+                    .as_deref()
+                    .map_or_else(|| Ok(std::env::current_exe()?), |path| program(path, here))?,
+                config: arguments.config.as_deref().map(absolute).transpose()?,
                 processors: options.cpu_affinity.clone(),
                 nice: options.nice,
                 ..of(&options.whose)?
@@ -115,10 +131,16 @@ fn of(whose: &Whose) -> Result<Service, Failure> {
     Ok(Service { user, root: whose.root.clone(), ..Service::default() })
 }
 
-fn program(named: Option<&PathBuf>) -> Result<PathBuf, Failure> {
-    match named {
-        Some(path) => std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()).into()),
-        None => Ok(std::env::current_exe()?),
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()).into())
+}
+
+/// The program of this path, which can be run if it is of this very machine.
+fn program(path: &Path, here: bool) -> Result<PathBuf, Failure> {
+    let path = absolute(path)?;
+    match runnable(&path) {
+        Err(e) if here => Err(format!("--program {}: {e}", path.display()).into()),
+        _ => Ok(path),
     }
 }
 
@@ -173,7 +195,7 @@ fn words(status: &systemd::Status, user: bool) -> String {
 
 fn agent_status() -> Result<ExitCode, Failure> {
     let words = launchd::status(&home()?);
-    let output = Command::new(&words[0]).args(&words[1..]).output()?;
+    let output = std::process::Command::new(&words[0]).args(&words[1..]).output()?;
     if !output.status.success() {
         say("not installed; `chronotick service install --user` does it\n")?;
         return Ok(ExitCode::from(NOT_RUNNING));
@@ -185,6 +207,25 @@ fn agent_status() -> Result<ExitCode, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Command;
+    use clap::Parser;
+
+    #[test]
+    fn what_a_service_could_not_do_is_refused_before_it_is_installed() {
+        let said = |line: &str| {
+            let arguments = Arguments::try_parse_from(line.split(' ')).expect("it is understood");
+            let Some(Command::Service(what)) = &arguments.command else { panic!("{line}") };
+            execute(&arguments, what).unwrap_err().to_string()
+        };
+        let lost = said("c service install --dry-run --warmup 3 --ntp-servers a,b");
+        assert!(lost.starts_with("--ntp-servers, --warmup: the service would not know"), "{lost}");
+        assert!(
+            said("c service install --dry-run --program /nowhere/c")
+                .contains("--program /nowhere/c: No such")
+        );
+        assert!(said("c service install --dry-run --program /etc/passwd").contains("can be run"));
+        assert!(said("c -f /nowhere.yaml service install --dry-run").contains("/nowhere.yaml"));
+    }
 
     #[test]
     fn the_status_says_what_to_do_next() {

@@ -199,6 +199,9 @@ pub enum Problem {
         /// What is wrong with it, and the mend.
         why: String,
     },
+    /// What it names is not there, or not what it has to be.
+    #[error("cannot be used: {0}")]
+    Unusable(String),
     /// Something is to be served, on no address.
     #[error("names no address, so nothing could be served; write at least one or set enabled to false")]
     NoListener,

@@ -48,6 +48,21 @@ pub struct Overrides {
     pub state_dir: Option<String>,
 }
 
+impl Overrides {
+    /// The flags that say something.
+    pub(crate) fn flags(&self) -> Vec<&'static str> {
+        let mut flags: Vec<_> = settings::all()
+            .filter_map(|setting| setting.outside)
+            .filter(|outside| (outside.of)(self).is_some())
+            .map(|outside| outside.flag)
+            .collect();
+        // One flag may set several settings.
+        flags.sort_unstable();
+        flags.dedup();
+        flags
+    }
+}
+
 /// A valid configuration, and how it came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
@@ -104,7 +119,7 @@ impl Config {
         environment: &dyn Fn(&str) -> Option<String>,
         file: Option<&Path>,
     ) -> Result<Loaded, Invalid> {
-        let variable = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
+        let variable = |name: &str| set(environment, name);
         let mut draft = Draft::new();
         draft.usual_state_dir(&variable);
         let named = file.map(Path::to_owned).or_else(|| variable("CHRONOTICK_CONFIG").map(PathBuf::from));
@@ -115,15 +130,29 @@ impl Config {
         if let Some(root) = &root {
             draft.take_section("", root);
         }
-        draft.take_outside(|outside| {
-            variable(outside.environment).map(|text| (text, Origin::Environment(outside.environment)))
-        });
-        draft.take_outside(|outside| {
-            (outside.of)(overrides).map(|text| (text.to_owned(), Origin::Flag(outside.flag)))
-        });
+        draft.take_environment_and_flags(overrides, &variable);
         draft.check_whole();
         draft.finish()
     }
+
+    /// Whether everything that flags and environment say can be read, for those who use little or nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// All that cannot.
+    pub(crate) fn check_outside(
+        overrides: &Overrides,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), Invalid> {
+        let mut draft = Draft::new();
+        draft.take_environment_and_flags(overrides, &|name| set(environment, name));
+        draft.finish().map(|_| ())
+    }
+}
+
+/// A variable that says something.
+fn set(environment: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    environment(name).filter(|value| !value.trim().is_empty())
 }
 
 /// Where a configuration file is looked for when none is named, the first that exists being read:
@@ -274,6 +303,19 @@ impl Draft {
             let problem = Problem::UnknownKey(suggestion(&key));
             self.blame(&key, Fault { line, problem });
         }
+    }
+
+    fn take_environment_and_flags(
+        &mut self,
+        overrides: &Overrides,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) {
+        self.take_outside(|outside| {
+            variable(outside.environment).map(|text| (text, Origin::Environment(outside.environment)))
+        });
+        self.take_outside(|outside| {
+            (outside.of)(overrides).map(|text| (text.to_owned(), Origin::Flag(outside.flag)))
+        });
     }
 
     /// Takes what variables or flags say.

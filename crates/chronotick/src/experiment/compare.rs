@@ -73,15 +73,46 @@ struct Line {
 }
 
 impl Run {
+    /// Reads several files. Those of one name are told apart by their folders.
+    ///
+    /// # Errors
+    /// As of [`open`](Run::open).
+    pub fn open_all(paths: &[PathBuf]) -> Result<Vec<Run>, CompareError> {
+        let tail = |path: &Path, parts: usize| {
+            let path = path.with_extension("");
+            let all: Vec<_> =
+                path.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+            all[all.len().saturating_sub(parts)..].join("/")
+        };
+        let longest = paths.iter().map(|path| path.components().count()).max().unwrap_or(1);
+        let label = |path: &PathBuf| {
+            let own =
+                |parts: &usize| paths.iter().all(|p| p == path || tail(p, *parts) != tail(path, *parts));
+            tail(path, (1..longest).find(own).unwrap_or(longest))
+        };
+        let open = |path: &PathBuf| {
+            let mut run = Run::open(path)?;
+            run.series.iter_mut().for_each(|series| series.file = label(path));
+            Ok(run)
+        };
+        paths.iter().map(open).collect()
+    }
+
     /// Reads a file.
     ///
     /// # Errors
     /// If it is missing, is no such table, or has no query to judge by.
     pub fn open(path: &Path) -> Result<Run, CompareError> {
         let malformed = |what: &str| CompareError::Malformed { path: path.into(), what: what.into() };
-        let unreadable = |e: csv::Error| match e.into_kind() {
-            csv::ErrorKind::Io(cause) => CompareError::Io { path: path.into(), cause },
-            other => malformed(&format!("{other:?}")),
+        let unreadable = |e: csv::Error| {
+            let said = e.to_string();
+            match e.into_kind() {
+                csv::ErrorKind::Io(cause) => CompareError::Io { path: path.into(), cause },
+                csv::ErrorKind::Utf8 { .. } => {
+                    malformed("it is not text in UTF-8, so it is no table of an observer")
+                }
+                _ => malformed(&said),
+            }
         };
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(unreadable)?;
         let header = reader.headers().map_err(unreadable)?.clone();
@@ -253,6 +284,8 @@ pub struct Aged {
 const RESAMPLES: usize = 1000;
 /// The same files give the same intervals.
 const SEED: u64 = 0xC0_FFEE;
+/// Fewer queries have been drawn from too often for an interval that says anything.
+const ENOUGH: usize = 10;
 /// Steps of the time since the newest query.
 const AGES: usize = 6;
 
@@ -346,8 +379,12 @@ fn blocks(n: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
 pub fn table(scores: &[Score]) -> String {
     let wide = |of: fn(&Score) -> &str| scores.iter().map(|s| of(s).chars().count()).max().unwrap_or(0);
     let (file, way) = (wide(|s| &s.file).max(4), wide(|s| &s.way).max(12));
+    // A clock that is good to microseconds is not off by 0.000 ms.
+    let least = scores.iter().map(|s| s.mean_absolute_ms).filter(|e| *e > 0.0).fold(f64::MAX, f64::min);
+    let digits = if least < 0.1 { 6 } else { 3 };
+    let cell = digits + 6;
     let mut out = format!(
-        "{:<file$}  {:<way$} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<26} {}\n",
+        "{:<file$}  {:<way$} {:>6} {:>cell$} {:>cell$} {:>cell$} {:>cell$} {:>cell$} {:>cell$}  {:<26} {}\n",
         "file",
         "way",
         "n",
@@ -362,7 +399,7 @@ pub fn table(scores: &[Score]) -> String {
     );
     for s in scores {
         out += &format!(
-            "{:<file$}  {:<way$} {:>6} {:>9.3} {:>+9.3} {:>9.3} {:>9.3} {:>9.3} {:>9.3}  {:<26} {}\n",
+            "{:<file$}  {:<way$} {:>6} {:>cell$.digits$} {:>+cell$.digits$} {:>cell$.digits$} {:>cell$.digits$} {:>cell$.digits$} {:>cell$.digits$}  {:<26} {}\n",
             s.file,
             s.way,
             s.count,
@@ -376,7 +413,11 @@ pub fn table(scores: &[Score]) -> String {
             words(s.over_first)
         );
     }
-    out + "Errors in ms against the observer's own servers; improvements of mean |e| with 95 % bootstrap intervals.\n"
+    out += "Errors in ms against the observer's own servers; improvements of mean |e| with 95 % bootstrap intervals.\n";
+    let few = scores.iter().map(|s| s.count).min().filter(|n| *n < ENOUGH);
+    out + &few.map_or(String::new(), |n| {
+        format!("CAUTION: {n} queries are too few for such an interval; observe until there are {ENOUGH} or more.\n")
+    })
 }
 
 /// An improvement in words; a dash for none.
@@ -416,6 +457,27 @@ mod tests {
     }
 
     #[test]
+    fn files_of_one_name_are_told_apart_and_few_queries_are_cautioned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a/seen.csv", "b/seen.csv", "b/other.csv"].map(|name| dir.path().join(name));
+        for path in &paths {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut table = Table::create(path, Columns::Full).unwrap();
+            (1..=8).for_each(|number| table.write(&row(number)).unwrap());
+        }
+        let runs = Run::open_all(&paths).unwrap();
+        let names: Vec<&str> = runs.iter().map(|run| run.series[0].file.as_str()).collect();
+        assert_eq!(names, ["a/seen", "b/seen", "other"]);
+        let shown = table(&scores(&runs));
+        assert!(shown.contains("CAUTION: 4 queries are too few"), "{shown}");
+        assert!(!table(&scores(&[made(40)])).contains("CAUTION"));
+        let series = Series { file: "f".into(), way: "w".into(), errors: vec![], between: vec![] };
+        let micros = Series { errors: (0..20).map(|i| (f64::from(i), 4e-6)).collect(), ..series };
+        let shown = table(&scores(&[Run { series: vec![micros], drift: vec![] }]));
+        assert!(shown.contains(" 0.000004 "), "{shown}");
+    }
+
+    #[test]
     fn the_originals_files_are_read_and_failed_answers_left_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("v1.csv");
@@ -445,8 +507,11 @@ mod tests {
             ("system_time,chronotick_offset_ms\n1,2\n", "--columns full"),
             ("system_time,ntp_offset_ms\n1,2\n", "no answers"),
             ("system_time,ntp_offset_ms,chronotick_offset_ms\n1,2,3\n", "fewer than three"),
+            ("system_time,\u{1}", "not text in UTF-8"),
         ] {
-            std::fs::write(&path, text).unwrap();
+            // What stands for a byte that no text has.
+            let bytes: Vec<u8> = text.bytes().map(|b| if b == 1 { 0xff } else { b }).collect();
+            std::fs::write(&path, bytes).unwrap();
             let error = Run::open(&path).unwrap_err().to_string();
             assert!(error.contains(mend), "{error}");
         }

@@ -74,6 +74,24 @@ const MINIMAL: [&str; 10] = [
 ];
 
 impl Columns {
+    /// How the columns of a file differ from these, and what to do.
+    fn unlike(self, names: &[&str]) -> String {
+        use clap::ValueEnum;
+        let same = Columns::value_variants().iter().find(|other| other.names() == names);
+        if let Some(set) = same.and_then(Columns::to_possible_value) {
+            return format!("it was begun with --columns {}, and is gone on with by that", set.get_name());
+        }
+        let few = |all: Vec<&str>| match all.len() {
+            0 => "none".to_owned(),
+            n @ 4.. => format!("{} and {} more", all[..3].join(", "), n - 3),
+            _ => all.join(", "),
+        };
+        let lacking = self.names().iter().filter(|name| !names.contains(name)).copied().collect();
+        let strange = names.iter().filter(|name| !self.names().contains(name)).copied().collect();
+        let (lacking, strange) = (few(lacking), crate::watch::clean(&few(strange)));
+        format!("it is without {lacking} and with {strange}; name another file with --out")
+    }
+
     /// Their names, in order.
     pub fn names(self) -> &'static [&'static str] {
         match self {
@@ -213,11 +231,16 @@ pub enum TableError {
         cause: io::Error,
     },
     /// There is a table already.
-    #[error("{} is there already: add --resume to go on with it, or name another file", .0.display())]
+    #[error("{} is there already: add --resume to go on with it if it is such a table, or name another file with --out", .0.display())]
     Exists(PathBuf),
     /// It has other columns.
-    #[error("{} does not have the columns that are to be written: it cannot be gone on with", .0.display())]
-    Other(PathBuf),
+    #[error("{} does not have the columns that are to be written: {differ}", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Which differ, and what to do.
+        differ: String,
+    },
     /// There is nothing in it to go on from.
     #[error("{} has no line to go on from: its last one cannot be read", .0.display())]
     Spoilt(PathBuf),
@@ -258,13 +281,17 @@ impl Table {
                 io::ErrorKind::AlreadyExists => TableError::Exists(path.into()),
                 _ => TableError::Io { path: path.into(), cause: e },
             })?;
+        Table::begin(path, columns, file)
+    }
+
+    fn begin(path: &Path, columns: Columns, file: File) -> Result<Table, TableError> {
         let mut table = Table { path: path.into(), columns, out: writer(file) };
         table.record(columns.names().iter().map(|name| (*name).to_owned()))?;
         Ok(table)
     }
 
     /// A table that an earlier run began; a last line that was cut short is taken away. A file that is not there, or
-    /// has nothing in it but its names, is begun.
+    /// has nothing in it but its names or not even these, is begun.
     ///
     /// # Errors
     /// If it has other columns, or cannot be read and written.
@@ -281,9 +308,12 @@ impl Table {
         let mut first = String::new();
         file.rewind().map_err(failed)?;
         BufReader::new(&file).read_line(&mut first).map_err(failed)?;
+        if first.is_empty() && whole == 0 && file.metadata().map_err(failed)?.len() == 0 {
+            return Ok((Table::begin(path, columns, file)?, None));
+        }
         let names: Vec<&str> = first.trim_end().split(',').collect();
         if names != columns.names() {
-            return Err(TableError::Other(path.into()));
+            return Err(TableError::Other { path: path.into(), differ: columns.unlike(&names) });
         }
         file.set_len(whole).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -431,11 +461,27 @@ pub(super) mod tests {
         drop(table);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}3,2.0,20")).unwrap();
-        assert!(matches!(Table::resume(&path, Columns::Full), Err(TableError::Other(_))));
+        assert!(
+            matches!(Table::resume(&path, Columns::Full), Err(TableError::Other { differ, .. }) if differ.contains("--columns minimal"))
+        );
         let (_, earlier) = Table::resume(&path, Columns::Minimal).unwrap();
         let earlier = earlier.unwrap();
         assert_eq!((earlier.number, earlier.elapsed, earlier.system), (2, Span::from_secs(1), row(2).system));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn an_empty_file_is_begun_and_a_strangers_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (empty, foreign) = (dir.path().join("empty.csv"), dir.path().join("foreign.csv"));
+        std::fs::write(&empty, "").unwrap();
+        assert_eq!(Table::resume(&empty, Columns::Minimal).unwrap().1, None);
+        assert!(std::fs::read_to_string(&empty).unwrap().starts_with("sample_number,"));
+        std::fs::write(&foreign, "sample_number,weight\n1,2\n").unwrap();
+        let said = Table::resume(&foreign, Columns::Minimal).unwrap_err().to_string();
+        assert!(said.contains("without elapsed_seconds, ") && said.contains("with weight"), "{said}");
+        assert!(said.ends_with("name another file with --out"), "{said}");
+        assert_eq!(std::fs::read_to_string(&foreign).unwrap(), "sample_number,weight\n1,2\n");
     }
 
     #[test]

@@ -24,6 +24,10 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// What is said of `bus.nats` in a build without the bus.
+#[cfg(not(feature = "nats"))]
+pub(crate) const NO_BUS: &str = "this build has no bus; build it with the feature nats, or unset bus.nats";
+
 /// What can be done on every host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

@@ -1,5 +1,6 @@
 //! In the place of the bus, in a build without it.
 
+use super::NO_BUS;
 use crate::config::Bus;
 use crate::door::Door;
 use crate::feed::Follower;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 /// None.
 pub fn start(settings: &Bus, _: Arc<Door>, _: Follower) -> io::Result<()> {
     if settings.nats.is_some() {
-        log::error!("NATS: this build has no bus; build it with the feature nats, or unset bus.nats");
+        log::error!("NATS: {NO_BUS}");
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::Shared;
 use crate::utc::rfc3339;
 use axum::Json;
 use axum::extract::State;
-use chronotick_clock::{Reading, Span, Timestamp};
+use chronotick_clock::{ClockPair, Reading, Span, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -77,11 +77,9 @@ fn furthest(reading: &Reading) -> i64 {
 }
 
 pub(super) async fn time(State(served): State<Shared>) -> Json<Time> {
-    let clock = &served.subject.door.clock;
-    let (reading, system) = clock.now_and_system();
-    // Only this one knows of a suspend that the daemon has not noticed.
-    let checked = clock.now_checked();
-    let known = Some(reading).filter(|reading| reading.is_known() && checked.is_known());
+    let door = &served.subject.door;
+    let (reading, ClockPair { system, .. }) = door.now_and_system();
+    let known = Some(reading).filter(Reading::is_known);
     let words = |of: fn(&Reading) -> Timestamp| known.as_ref().map(|r| rfc3339(of(r)));
     let digits = |of: fn(&Reading) -> Timestamp| known.as_ref().map(|r| number(of(r)));
     let span = |span: Span| span.as_nanos();
@@ -111,9 +109,9 @@ pub(super) async fn time(State(served): State<Shared>) -> Json<Time> {
         system_time: rfc3339(system),
         system_time_ns: number(system),
         system_offset_ns: known.map(|r| span(r.offset_of(system).correction())),
-        state: checked.state.name(),
-        reason: checked.reason.to_string(),
-        source: served.subject.door.basis(checked.state, checked.reason, known.is_some()).name(),
-        simulation: served.subject.door.snapshot().ok().map(|snapshot| snapshot.simulation),
+        state: reading.state.name(),
+        reason: reading.reason.to_string(),
+        source: door.basis(reading.state, reading.reason, known.is_some()).name(),
+        simulation: door.snapshot().ok().map(|snapshot| snapshot.simulation),
     })
 }

@@ -1,6 +1,7 @@
 //! The arguments of a tool call, taken one by one and checked; what is wrong is said with what would be right.
 
 use chronotick_clock::Timestamp;
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use rmcp::model::JsonObject;
 use serde_json::Value;
@@ -81,8 +82,7 @@ impl Arguments {
     }
 
     pub(super) fn instant(&mut self, name: &'static str) -> Result<Timestamp, Mend> {
-        let value = self.needed(name, AN_INSTANT)?;
-        instant(&value).ok_or_else(|| wrong(name, &value, AN_INSTANT))
+        instant(name, &self.needed(name, AN_INSTANT)?, AN_INSTANT)
     }
 
     /// Nothing that the tool does not know may have been given.
@@ -97,7 +97,11 @@ impl Arguments {
 }
 
 pub(super) fn wrong(name: &'static str, found: &Value, wanted: &str) -> Mend {
-    Mend::Wrong { name, found: printable(&found.to_string()), wanted: wanted.into() }
+    // The marks around a text are ours.
+    let found = found
+        .as_str()
+        .map_or_else(|| printable(&found.to_string()), |text| format!("\"{}\"", printable(text)));
+    Mend::Wrong { name, found, wanted: wanted.into() }
 }
 
 /// The time zone of this name, from the system's IANA database or the one within the program.
@@ -124,20 +128,65 @@ fn similar_zone(text: &str) -> Option<String> {
     (best.0 > 0.8).then_some(best.1)
 }
 
-/// An instant as [`AN_INSTANT`] says.
-pub(super) fn instant(value: &Value) -> Option<Timestamp> {
+/// An instant as [`AN_INSTANT`] says; what else would be right is `wanted`.
+pub(super) fn instant(name: &'static str, value: &Value, wanted: &str) -> Result<Timestamp, Mend> {
+    written_instant(name, value)?.ok_or_else(|| wrong(name, value, wanted))
+}
+
+/// The same; `None` if it is not written as one. One that is but cannot be is refused. A leap second is the second before.
+pub(super) fn written_instant(name: &'static str, value: &Value) -> Result<Option<Timestamp>, Mend> {
     let nanos = match value {
         Value::Number(seconds) => match seconds.as_i64() {
-            Some(whole) => whole.checked_mul(1_000_000_000)?,
-            None => seconds.as_f64().map(|s| (s * 1e9).round()).filter(|n| n.abs() < 9.2e18)? as i64,
+            Some(whole) => i128::from(whole) * 1_000_000_000,
+            None => (seconds.as_f64().unwrap_or(f64::MAX) * 1e9).round() as i128,
         },
-        Value::String(text) => match text.trim().parse::<i64>() {
-            Ok(nanos) => nanos,
-            Err(_) => i64::try_from(text.trim().parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()?,
-        },
-        _ => return None,
+        Value::String(text) => {
+            let text = text.trim();
+            match (text.parse::<i64>(), text.parse::<jiff::Timestamp>()) {
+                (Ok(nanos), _) => nanos.into(),
+                (_, Ok(utc)) if is_sixty(text) && !ends_month(utc) => return Err(no_leap(name, value)),
+                (_, Ok(utc)) => utc.as_nanosecond(),
+                // Beyond every calendar that can be computed with.
+                _ if Pieces::parse(text).is_ok_and(|it| it.time().is_some() && it.offset().is_some()) => {
+                    i128::MAX
+                }
+                _ => return Ok(None),
+            }
+        }
+        _ => return Ok(None),
     };
-    Some(Timestamp::from_nanos(nanos))
+    let nanos = i64::try_from(nanos).map_err(|_| {
+        wrong(
+            name,
+            value,
+            "from 1677-09-21T00:12:44Z to 2262-04-11T23:47:16Z: 64 bits hold no more nanoseconds",
+        )
+    })?;
+    Ok(Some(Timestamp::from_nanos(nanos)))
+}
+
+/// Whether a date with a time has the second 60, which is read as 59.
+pub(super) fn is_sixty(text: &str) -> bool {
+    let time = text.split_once(['T', 't', ' ']).map_or("", |(_, time)| time);
+    let digits: String =
+        time.chars().take_while(|c| c.is_ascii_digit() || *c == ':').filter(|c| *c != ':').collect();
+    digits.len() == 6 && digits.ends_with("60")
+}
+
+/// Whether this is the last second of a month in UTC, after which a leap second may come.
+pub(super) fn ends_month(utc: jiff::Timestamp) -> bool {
+    let second = utc.as_second();
+    let next = jiff::Timestamp::from_second(second + 1).map(|next| next.to_zoned(TimeZone::UTC));
+    next.is_ok_and(|next| next.day() == 1 && second.rem_euclid(86_400) == 86_399)
+}
+
+/// There is no such second.
+pub(super) fn no_leap(name: &'static str, value: &Value) -> Mend {
+    wrong(
+        name,
+        value,
+        "a time that there is: a leap second, 60, comes after 23:59:59 UTC at the end of a month only",
+    )
 }
 
 /// Text of strangers as it may stand in an answer: printable ASCII without quotes, and no longer than a sentence, so
@@ -155,7 +204,7 @@ mod tests {
 
     #[test]
     fn an_instant_has_three_ways_to_be_written() {
-        let nanos = |value| instant(&value).map(Timestamp::as_nanos);
+        let nanos = |value| written_instant("time", &value).ok().flatten().map(Timestamp::as_nanos);
         assert_eq!(nanos(json!("2026-03-29T02:30:00+01:00")), Some(1_774_747_800_000_000_000));
         assert_eq!(nanos(json!(1_774_747_800)), Some(1_774_747_800_000_000_000));
         assert_eq!(nanos(json!(1.5)), Some(1_500_000_000));
@@ -168,10 +217,30 @@ mod tests {
     }
 
     #[test]
+    fn what_no_instant_can_be_is_refused_with_the_reason() {
+        let said = |value| instant("time", &value, AN_INSTANT).map_err(|mend| mend.to_string());
+        for beyond in [json!("9999-12-31T23:59:59Z"), json!(1e300), json!(i64::MAX), json!(u64::MAX)] {
+            assert!(said(beyond.clone()).unwrap_err().contains("from 1677-09-21T00:12:44Z"), "{beyond}");
+        }
+        for none in ["2017-06-01T00:00:60Z", "2016-12-30T23:59:60Z", "20161231T225960Z"] {
+            assert!(said(json!(none)).unwrap_err().contains("a leap second, 60, comes after"), "{none}");
+        }
+        let before = Ok(Timestamp::from_nanos(1_483_228_799_000_000_000));
+        for leap in ["2016-12-31T23:59:60Z", "2017-01-01T00:59:60+01:00", "2016-12-31 23:59:60-00"] {
+            assert_eq!(said(json!(leap)), before, "{leap}");
+        }
+    }
+
+    #[test]
     fn a_zone_that_is_misspelt_is_guessed() {
         let said = |text: &str| zone("timezone", &json!(text)).unwrap_err().to_string();
         assert!(said("Europe/Berln").contains("did you mean Europe/Berlin?"), "{}", said("Europe/Berln"));
         assert!(said("New York").contains("America/New_York"), "{}", said("New York"));
+        assert!(
+            said("Mars/\"X\"").starts_with("timezone is \"Mars/?X?\", but must"),
+            "{}",
+            said("Mars/\"X\"")
+        );
         assert!(said("").contains("IANA name"));
         assert!(zone("timezone", &json!("Europe/Berlin")).is_ok());
     }
@@ -185,7 +254,7 @@ mod tests {
 
         #[test]
         fn no_text_is_too_strange(text: String, number: f64) {
-            let _ = (zone("z", &json!(text)), instant(&json!(text)), instant(&json!(number)));
+            let _ = (zone("z", &json!(text)), written_instant("t", &json!(text)), written_instant("t", &json!(number)));
         }
     }
 }

@@ -43,7 +43,7 @@ impl Event {
             Value::Object(fields) => Event::of_answer(name, fields, &value),
             // Somebody's deadline: as exact as it is written.
             other => {
-                let estimate = instant(other).ok_or_else(|| wrong(name, other, AN_EVENT))?;
+                let estimate = instant(name, other, AN_EVENT)?;
                 Ok(Event::Known {
                     estimate,
                     sigma: Some(Span::ZERO),
@@ -59,9 +59,7 @@ impl Event {
     fn of_answer(name: &'static str, fields: &Map<String, Value>, whole: &Value) -> Result<Event, Mend> {
         let field =
             |keys: &[&str]| keys.iter().find_map(|key| fields.get(*key).filter(|value| !value.is_null()));
-        let at = |keys: &[&str]| {
-            field(keys).map(|v| instant(v).ok_or_else(|| wrong(name, v, AN_INSTANT))).transpose()
-        };
+        let at = |keys: &[&str]| field(keys).map(|v| instant(name, v, AN_INSTANT)).transpose();
         let estimate = at(&["corrected_time_ns", "time", "corrected_time"])?;
         let estimate = estimate.ok_or_else(|| wrong(name, whole, AN_EVENT))?;
         let sigma = match field(&["time_uncertainty"]) {

@@ -2,6 +2,7 @@
 //! bound, and who forecasts. Names and words of servers come from the network and are made harmless.
 
 use super::arguments::{Mend, printable};
+use super::status::because;
 use super::time::{Present, seconds};
 use crate::door::Door;
 use crate::snapshot::{BoundView, EdgeView, Snapshot, SourceView};
@@ -142,9 +143,10 @@ fn selection(snapshot: &Snapshot) -> Option<String> {
     (measured > 0).then(|| {
         format!(
             "Of {} sources {measured} are measured, {trusted} trusted and {liars} called falsetickers; the bound spans every instant that \
-             at least {} of the measured ones allow.",
+             at least {} of the measured ones allow. {}",
             snapshot.sources.len(),
-            measured / 2 + 1
+            measured / 2 + 1,
+            snapshot.bound_then().unwrap_or_default()
         )
     })
 }
@@ -175,10 +177,11 @@ fn forecasters(snapshot: &Snapshot) -> Vec<String> {
         let name = printable(&model.member);
         match model.weight > 0.0 {
             true => format!("{name} has a weight of {:.2}: {}.", model.weight, printable(&model.standing)),
-            false => format!(
-                "{name} has no weight: {}.",
-                printable(model.reason.as_deref().unwrap_or(&model.standing))
-            ),
+            false => {
+                let why = model.reason.as_deref().map(|why| because(&model.model, why));
+                let why = why.unwrap_or_else(|| printable(&model.standing));
+                format!("{name} has no weight: {why}.")
+            }
         }
     };
     snapshot.models.iter().filter(|model| model.state != "off").map(line).collect()

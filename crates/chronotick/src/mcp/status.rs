@@ -3,9 +3,10 @@
 
 use super::arguments::printable;
 use super::time::seconds;
-use crate::door::Door;
+use crate::door::{Door, Nobody};
 use crate::snapshot::{ModelView, Snapshot};
-use chronotick_clock::{Reason, Span, State, raw_now};
+use crate::watch::clean;
+use chronotick_clock::{Clock, Reason, Span, State, raw_now};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -77,8 +78,7 @@ impl Forecaster {
         let forecaster = Forecaster {
             model: Some(printable(&view.model)).filter(|name| !name.is_empty()),
             state: printable(&view.state),
-            // An endpoint's own words come from the network.
-            reason: view.reason.as_deref().map(printable),
+            reason: view.reason.as_deref().map(|why| because(&view.model, why)),
             standing: printable(&view.standing),
             weight: view.weight,
             skill: telling.map(|h| h.skill),
@@ -89,6 +89,11 @@ impl Forecaster {
     }
 }
 
+/// Why a forecaster is as it is. An endpoint's own words come from the network; the others are the program's.
+pub(super) fn because(model: &str, reason: &str) -> String {
+    if model.contains("://") { printable(reason) } else { clean(reason) }
+}
+
 /// The word of `daemon_status` and `status`: what earlier systems called ready is called synced in every other place.
 pub(super) fn daemon_status(state: State) -> &'static str {
     if state == State::Synced { "ready" } else { state.name() }
@@ -96,12 +101,12 @@ pub(super) fn daemon_status(state: State) -> &'static str {
 
 impl Status {
     pub(super) fn read(door: &Door, average_latency_ms: f64) -> Status {
-        let (reading, page) = (door.clock.now_checked(), door.clock.page_status());
+        let reading = door.clock.now_checked();
         let (state, reason) = (reading.state, reading.reason);
-        // Raw instants of another boot cannot be compared with ours.
-        let of_this_boot = reason != Reason::Rebooted;
-        let alive = of_this_boot && page.age < DEAD_AFTER && reason != Reason::Stopped;
-        let age = |span: Span| of_this_boot.then(|| seconds(span.max(Span::ZERO)));
+        let (alive, silent) = match door.nobody() {
+            None => life(&door.clock),
+            Some(Nobody { left }) => left.as_ref().map_or((false, None), life),
+        };
         let (snapshot, failure) = match door.snapshot() {
             Ok(snapshot) => (Some(snapshot), None),
             Err(e) => (None, Some(e.to_string())),
@@ -110,7 +115,10 @@ impl Status {
         Status {
             status: daemon_status(state),
             alive,
-            summary: summary(state, reason, alive, age(page.age)),
+            summary: match door.nobody() {
+                None => summary(state, reason, alive, silent),
+                Some(_) => own_summary(state, reason, alive, silent),
+            },
             state: state.name(),
             reason: reason.to_string(),
             warmup_progress: known.map(|s| s.warmup_progress),
@@ -124,12 +132,24 @@ impl Status {
             sources_total: known.map(|s| s.sources.len()),
             models: known.map(|s| s.models.iter().map(Forecaster::of).collect()),
             last_error: failure.or_else(|| known.and_then(trouble)),
-            silent_seconds: age(page.age),
-            snapshot_age_seconds: known.and_then(|s| age(s.age(raw_now()))),
+            silent_seconds: silent,
+            snapshot_age_seconds: known.and_then(|s| age(reason, s.age(raw_now()))),
             version: known.map(|s| printable(&s.version)),
             simulation: known.map(|s| s.simulation),
         }
     }
+}
+
+/// A span by raw instants, which those of another boot cannot be compared with.
+fn age(reason: Reason, span: Span) -> Option<f64> {
+    (reason != Reason::Rebooted).then(|| seconds(span.max(Span::ZERO)))
+}
+
+/// Whether a daemon publishes on this page, and for how long none has.
+fn life(clock: &Clock) -> (bool, Option<f64>) {
+    let (reason, page) = (clock.now_checked().reason, clock.page_status());
+    let silent = age(reason, page.age);
+    (silent.is_some() && page.age < DEAD_AFTER && reason != Reason::Stopped, silent)
 }
 
 fn summary(state: State, reason: Reason, alive: bool, silent: Option<f64>) -> String {
@@ -144,6 +164,18 @@ fn summary(state: State, reason: Reason, alive: bool, silent: Option<f64>) -> St
     }
 }
 
+/// The same where this process measures because no daemon did when it began.
+fn own_summary(state: State, reason: Reason, alive: bool, silent: Option<f64>) -> String {
+    let (daemon, mend) = match (alive, silent) {
+        (true, _) => ("A daemon is running by now".into(), "start this one again to ask the daemon"),
+        (false, Some(silent)) => {
+            (format!("The daemon has been silent for {silent:.0} s"), "start it with `chronotick run`")
+        }
+        (false, None) => ("No daemon is running".into(), "start one with `chronotick run`"),
+    };
+    format!("{daemon}: this process measures by itself and is {state}: {reason}; {mend}.")
+}
+
 /// A name that does not resolve, or what a server last did wrong. What a server says of itself comes from the network.
 fn trouble(snapshot: &Snapshot) -> Option<String> {
     let refused = snapshot
@@ -152,4 +184,44 @@ fn trouble(snapshot: &Snapshot) -> Option<String> {
         .filter_map(|source| Some(format!("{}: {}", source.address, source.trouble.as_ref()?)));
     let troubles = snapshot.unresolved.iter().cloned().chain(refused);
     troubles.map(|text| format!("\"{}\"", printable(&text))).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Feed;
+    use chronotick_clock::{Solution, Writer};
+
+    #[test]
+    fn what_the_program_says_of_a_model_is_left_as_it_is() {
+        let own = format!("it is not in {}; `chronotick models pull o/n` brings it", "/a/cache".repeat(20));
+        assert_eq!(because("chronos", &own), own);
+        let foreign = because("https://m.example/f", "it said \u{202e}`rm`");
+        assert_eq!((foreign.as_str(), because("chronos", "a\nb").as_str()), ("it said ??rm?", "a\\u{a}b"));
+    }
+
+    #[test]
+    fn an_engine_of_its_own_is_no_daemon() {
+        let page = |age: i64| {
+            let mut writer = Writer::in_memory().expect("there is memory");
+            let at = raw_now() - Span::from_secs(age);
+            writer.publish(&Solution::unknown(at, State::Warmup, Reason::NoMeasurement));
+            writer
+        };
+        let (own, left, fresh) = (page(0), page(300), page(0));
+        let status = |left: Option<&Writer>| {
+            let door = Door::within(Clock::of(&own), Feed::default());
+            Status::read(&door.for_want_of_a_daemon(left.map(Clock::of)), 0.0)
+        };
+        let (none, dead, later) = (status(None), status(Some(&left)), status(Some(&fresh)));
+        assert_eq!((none.alive, none.silent_seconds), (false, None));
+        assert!(none.summary.starts_with("No daemon is running: this process"), "{}", none.summary);
+        assert!(!dead.alive && dead.silent_seconds >= Some(300.0));
+        assert!(dead.summary.starts_with("The daemon has been silent for 30"), "{}", dead.summary);
+        assert!(
+            later.alive && later.summary.contains("this process measures by itself"),
+            "{}",
+            later.summary
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! Time zones: a local view of an instant, and `convert_time`, which says where a local time does not exist or exists
 //! twice. The IANA database is the system's, or the one within the program where the system has none.
 
-use super::arguments::{Arguments, Mend, instant, wrong};
+use super::arguments::{Arguments, Mend, ends_month, is_sixty, no_leap, written_instant, wrong};
 use crate::utc::rfc3339;
 use chronotick_clock::Timestamp;
 use jiff::Zoned;
@@ -12,6 +12,8 @@ use serde::Serialize;
 
 const A_LOCAL_TIME: &str = "a full date with a time: local (\"2026-03-29T02:30\") together with source_timezone, or RFC 3339 \
     with an offset";
+
+const LEAP: &str = "This is a leap second. Time that counts every day as 86400 s cannot hold it: it was taken as the second before.";
 
 /// The same instant in a time zone.
 #[derive(Serialize, JsonSchema)]
@@ -97,7 +99,7 @@ pub(super) struct Converted {
     time_difference_hours: f64,
     /// unique; gap: the clocks skip this local time; fold: it comes twice
     kind: Kind,
-    /// what was chosen in a gap or fold
+    /// what was chosen in a gap or fold, or for a leap second
     note: Option<String>,
     /// the other reading
     alternative: Option<String>,
@@ -110,6 +112,8 @@ pub(super) struct Conversion {
     target: TimeZone,
     /// How a local time that is no single instant was read, and the other instant.
     ambiguity: Option<(Kind, Zoned)>,
+    /// Whether a leap second was asked about, for which the second before it stands.
+    leap: bool,
 }
 
 impl Conversion {
@@ -120,19 +124,25 @@ impl Conversion {
         let wanted = "the IANA name of a time zone, e.g. \"Asia/Tokyo\"";
         let target =
             target.ok_or_else(|| Mend::Missing { name: "target_timezone", wanted: wanted.into() })?;
-        if let Some(utc) = instant(&time) {
+        let leap = time.as_str().is_some_and(|text| is_sixty(text.trim()));
+        if let Some(utc) = written_instant("time", &time)? {
             let utc = jiff::Timestamp::from_nanosecond(i128::from(utc.as_nanos()));
             let source = utc
                 .map_err(|_| wrong("time", &time, A_LOCAL_TIME))?
                 .to_zoned(source.unwrap_or(TimeZone::UTC));
-            return Ok(Conversion { source, target, ambiguity: None });
+            return Ok(Conversion { source, target, ambiguity: None, leap });
         }
         let civil = time.as_str().and_then(|text| local_time(text.trim()));
         let civil = civil.ok_or_else(|| wrong("time", &time, A_LOCAL_TIME))?;
         let wanted = "the zone that the local time is of, e.g. \"Europe/Berlin\", or give time an offset";
         let source =
             source.ok_or_else(|| Mend::Missing { name: "source_timezone", wanted: wanted.into() })?;
-        Conversion::of_local(civil, &source, target).ok_or_else(|| wrong("time", &time, A_LOCAL_TIME))
+        let read =
+            Conversion::of_local(civil, &source, target).ok_or_else(|| wrong("time", &time, A_LOCAL_TIME))?;
+        if leap && !ends_month(read.source.timestamp()) {
+            return Err(no_leap("time", &time));
+        }
+        Ok(Conversion { leap, ..read })
     }
 
     /// In a gap the time is read as the clocks before the change would count on, in a fold as its first coming: what
@@ -144,7 +154,7 @@ impl Conversion {
             AmbiguousOffset::Gap { before, after } => (at(before)?, Some((Kind::Gap, at(after)?))),
             AmbiguousOffset::Fold { before, after } => (at(before)?, Some((Kind::Fold, at(after)?))),
         };
-        Some(Conversion { source: chosen, target, ambiguity })
+        Some(Conversion { source: chosen, target, ambiguity, leap: false })
     }
 
     pub(super) fn answer(&self) -> Converted {
@@ -161,6 +171,7 @@ impl Conversion {
                 _ => format!("This local time comes twice: {chosen} was chosen, {other} is the other. Ask which is meant."),
             }
         });
+        let note = note.or_else(|| self.leap.then(|| LEAP.to_owned()));
         let alternative = self.ambiguity.as_ref().map(|(_, other)| {
             other.with_time_zone(self.target.clone()).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string()
         });
@@ -234,6 +245,18 @@ mod tests {
         assert_eq!(fold["target"]["datetime"], "2026-10-25T00:30:00+00:00");
         assert_eq!(fold["alternative"], "2026-10-25T01:30:00+00:00");
         assert!(fold["note"].as_str().unwrap().contains("twice"));
+    }
+
+    #[test]
+    fn a_leap_second_is_said_to_be_one() {
+        let utc = convert(json!({"time": "2016-12-31T23:59:60Z", "target_timezone": "UTC"})).unwrap();
+        for answer in [utc, berlin("2017-01-01T00:59:60")] {
+            assert_eq!(answer["utc"], "2016-12-31T23:59:59.000000000Z");
+            assert!(answer["note"].as_str().unwrap().contains("leap second"), "{answer}");
+        }
+        let local =
+            json!({"time": "2017-06-01T00:00:60", "source_timezone": "UTC", "target_timezone": "UTC"});
+        assert!(convert(local).unwrap_err().contains("end of a month only"));
     }
 
     #[test]

@@ -11,12 +11,11 @@ const STATES: [State; 5] = [State::Warmup, State::Synced, State::Holdover, State
 
 /// What the clock page and the newest status say now.
 pub(super) fn of(door: &Door) -> Vec<Family> {
-    let (reading, system) = door.clock.now_and_system();
-    let checked = door.clock.now_checked();
-    let known = Some(reading).filter(|reading| reading.is_known() && checked.is_known());
-    let offset = known.map(|r| seconds(r.offset_of(system).correction()));
+    let (reading, pair) = door.now_and_system();
+    let known = Some(reading).filter(Reading::is_known);
+    let offset = known.map(|r| seconds(r.offset_of(pair.system).correction()));
     let mut families = vec![
-        state(checked.state),
+        state(reading.state),
         Family::gauge("chronotick_system_offset_seconds", "True time minus the system clock.").is(offset),
         Family::gauge(
             "chronotick_publication_age_seconds",

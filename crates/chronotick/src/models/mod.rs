@@ -36,7 +36,8 @@ impl Model {
         match reference {
             embedded if embedded.is_embedded() => Ok(Model::Local(Box::new(chronotick_train::embedded()?))),
             Reference::Folder(folder) if !folder.exists() => {
-                let names: Vec<&str> = KNOWN.iter().filter_map(|known| known.name).collect();
+                let names = KNOWN.iter().filter_map(|known| known.name);
+                let names: Vec<&str> = [EMBEDDED].into_iter().chain(names).collect();
                 Err(ModelError::Nowhere { name: folder.display().to_string(), known: names.join(", ") })
             }
             Reference::Folder(folder) => Ok(Model::Local(Box::new(Forecaster::open(folder)?))),

@@ -8,6 +8,7 @@ mod webhook;
 
 use super::Subscribers;
 use crate::config::Monitoring;
+use crate::service::runnable;
 use chronotick_monitor::{Event, What};
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,9 @@ impl Runner {
     /// If it cannot be started.
     pub fn start(settings: &Monitoring) -> io::Result<Option<Runner>> {
         let Some(program) = settings.command.clone().filter(|_| settings.enabled) else { return Ok(None) };
+        if let Err(e) = runnable(&program) {
+            log::warn!("monitor.command_file: {}: {e}", program.display());
+        }
         let mut process = Command::new(std::env::current_exe()?)
             .arg("run-for-events")
             .arg(&program)

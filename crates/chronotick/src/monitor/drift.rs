@@ -142,9 +142,6 @@ impl Drift {
                 format!("{} contradicts the majority", found.falsetickers.join(", ")),
             );
         }
-        if answered_by == "nobody" && matches!(consensus, Err(NoConsensus::NoAnswer)) {
-            judged.status = Status::Unknown;
-        }
         Drift::told(heard, daemon, consensus.ok(), &sample, judged, profile, answered_by)
     }
 

@@ -33,7 +33,7 @@ pub fn sample(reading: &Reading, snapshot: Option<&Snapshot>, pair: ClockPair) -
 
 /// The health of the clock behind a door, by a profile, with what its monitor remembers.
 pub fn health(door: &Door, profile: &Profile, remembered: &Remembered) -> Health {
-    let (reading, pair) = (door.clock.now_checked(), ClockPair::now());
+    let (reading, pair) = door.now_and_system();
     let snapshot = door.snapshot().ok();
     let sample = sample(&reading, snapshot.as_deref(), pair);
     let judged = Judgement::of(&sample, profile);

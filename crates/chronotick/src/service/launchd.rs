@@ -24,9 +24,14 @@ pub fn install(service: &Service) -> Result<Plan, Refusal> {
         return Err(Refusal::Nice(nice));
     }
     let program = service.program.to_str().ok_or_else(|| Refusal::Unwritable(service.program.clone()))?;
+    let config = service.config.as_ref().map_or(String::new(), |config| {
+        let argument = |text: &str| format!("\n        <string>{}</string>", escaped(text));
+        argument("-f") + &argument(&config.display().to_string())
+    });
     let log = home.home.join("Library/Logs/chronotick.log");
     let text = AGENT
         .replace("/usr/local/bin/chronotick", &escaped(program))
+        .replace("<string>run</string>", &format!("<string>run</string>{config}"))
         .replace("/tmp/chronotick.log", &escaped(&log.display().to_string()))
         .replace("<key>Nice</key>\n    <integer>0<", &format!("<key>Nice</key>\n    <integer>{nice}<"));
     Ok(Plan(vec![
@@ -90,11 +95,14 @@ mod tests {
 
     #[test]
     fn the_agent_starts_the_program_that_installs_it() {
-        let plan = install(&Service { nice: Some(3), ..agent() }).unwrap();
+        let config = Some("/Users/u/clock & co.yaml".into());
+        let plan = install(&Service { config, nice: Some(3), ..agent() }).unwrap();
         let Step::Write { path, text } = &plan.0[0] else { panic!("{plan}") };
         assert_eq!(path, &PathBuf::from("/Users/u/Library/LaunchAgents/com.chronotick.daemon.plist"));
         assert!(text.contains("<string>/Users/u/R&amp;D tools/chronotick</string>"), "{text}");
         assert!(text.contains("<string>/Users/u/Library/Logs/chronotick.log</string>"), "{text}");
+        let run = "<string>run</string>\n        <string>-f</string>\n        <string>/Users/u/clock &amp; co.yaml</string>\n";
+        assert!(text.contains(run), "{text}");
         assert!(text.contains("<key>Nice</key>\n    <integer>3</integer>"), "{text}");
         let said = plan.to_string();
         assert!(said.contains("run    launchctl bootstrap gui/501 /Users/u/Library/LaunchAgents/"), "{said}");

@@ -8,6 +8,7 @@ pub mod systemd;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use thiserror::Error;
@@ -17,6 +18,8 @@ use thiserror::Error;
 pub struct Service {
     /// The program: an absolute path.
     pub program: PathBuf,
+    /// The configuration file instead of those in the standard places: an absolute path.
+    pub config: Option<PathBuf>,
     /// For the calling user instead of the machine; the user's home and configuration directories are found in here.
     pub user: Option<Home>,
     /// An image of a machine below this folder instead of the running machine: nothing is started.
@@ -89,6 +92,10 @@ pub enum Refusal {
     /// A path that the manager's files cannot hold.
     #[error("{}: the path of the program has characters that a unit file cannot hold; install it elsewhere, such as /usr/local/bin", .0.display())]
     Unwritable(PathBuf),
+    /// The same of the configuration file.
+    #[error("{}: the service would not find this file, because its folder is hidden from a service of the machine or its path has characters \
+        that a unit file cannot hold; make it /etc/chronotick/config.yaml, which needs no -f", .0.display())]
+    Configuration(PathBuf),
     /// Processors that are not there.
     #[error("--cpu-affinity {asked}: this machine has the processors {online}; the service would not start")]
     Processors {
@@ -108,6 +115,18 @@ pub enum Refusal {
     /// An option that launchd does not have.
     #[error("{0} is not something that launchd can do; leave it out")]
     NotInLaunchd(&'static str),
+}
+
+/// Whether this file is a program.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn runnable(path: &Path) -> io::Result<()> {
+    let file = path.metadata()?;
+    match file.is_file() && file.permissions().mode() & 0o111 != 0 {
+        true => Ok(()),
+        false => Err(io::Error::other("this is no file that can be run")),
+    }
 }
 
 /// One thing to do.

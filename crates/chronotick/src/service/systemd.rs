@@ -28,7 +28,7 @@ pub fn install(service: &Service) -> Result<Plan, Refusal> {
         let text = unit.replace(PROGRAM, &service.program.display().to_string());
         steps.push(Step::Write { path: directory(service).join(UNIT), text });
     }
-    match scheduling(service) {
+    match different(service) {
         Some(text) => steps.push(Step::Write { path: drop_in(service), text }),
         // What an earlier installation asked for is over.
         None => steps.push(Step::Remove { path: drop_in(service), with_dir: true }),
@@ -127,13 +127,17 @@ impl Status {
 
 fn check(service: &Service) -> Result<(), Refusal> {
     let program = &service.program;
-    let text =
-        program.to_str().filter(|text| !text.contains(|c: char| c.is_whitespace() || "\"'\\%$".contains(c)));
-    if text.is_none() {
+    let odd = |c: char| c.is_whitespace() || "\"'\\%$".contains(c);
+    let writable = |path: &Path| path.to_str().is_some_and(|text| !text.contains(odd));
+    let hidden = |path: &Path| service.user.is_none() && HIDDEN.iter().any(|hidden| path.starts_with(hidden));
+    if !writable(program) {
         return Err(Refusal::Unwritable(program.clone()));
     }
-    if service.user.is_none() && HIDDEN.iter().any(|hidden| program.starts_with(hidden)) {
+    if hidden(program) {
         return Err(Refusal::Unreachable(program.clone()));
+    }
+    if let Some(config) = service.config.as_ref().filter(|path| hidden(path) || !writable(path)) {
+        return Err(Refusal::Configuration(config.clone()));
     }
     if let (Some(_), Some(nice @ i8::MIN..0)) = (&service.user, service.nice) {
         return Err(Refusal::Nice(nice));
@@ -177,10 +181,15 @@ fn drop_in(service: &Service) -> PathBuf {
     directory(service).join("chronotick.service.d/scheduling.conf")
 }
 
-fn scheduling(service: &Service) -> Option<String> {
+/// What one machine wants differently from the unit.
+fn different(service: &Service) -> Option<String> {
+    // The empty line is for the command that the unit has.
+    let config = service.config.as_ref().map(|config| {
+        format!("ExecStart=\nExecStart={} run -f {}\n", service.program.display(), config.display())
+    });
     let processors = service.processors.as_ref().map(|list| format!("CPUAffinity={list}\n"));
     let nice = service.nice.map(|nice| format!("Nice={nice}\n"));
-    let lines = [processors, nice].into_iter().flatten().collect::<String>();
+    let lines = [config, processors, nice].into_iter().flatten().collect::<String>();
     (!lines.is_empty())
         .then(|| format!("# From `chronotick service install`; written anew each time.\n[Service]\n{lines}"))
 }
@@ -244,6 +253,11 @@ mod tests {
         let (path, text) = written(&plan)[1];
         assert_eq!(path, Path::new("/image/etc/systemd/system/chronotick.service.d/scheduling.conf"));
         assert!(text.ends_with("[Service]\nCPUAffinity=2-3\nNice=-10\n"), "{text}");
+        let plan = install(&Service { config: Some("/srv/clock.yaml".into()), ..machine() }).unwrap();
+        let (_, text) = written(&plan)[1];
+        let run = "ExecStart=\nExecStart=/usr/local/bin/chronotick run -f /srv/clock.yaml\n";
+        assert!(text.ends_with(run), "{text}");
+        let plan = install(&image).unwrap();
         let said = plan.to_string();
         assert!(said.contains("systemctl --root=/image enable") && !said.contains("restart "), "{said}");
     }
@@ -255,6 +269,10 @@ mod tests {
         assert!(refused(&hidden).contains("/usr/local/bin/chronotick service install"));
         let odd = Service { program: "/opt/my programs/chronotick".into(), ..machine() };
         assert!(refused(&odd).contains("install it elsewhere"));
+        for config in ["/home/u/clock.yaml", "/srv/my clock.yaml"] {
+            let service = Service { config: Some(config.into()), ..machine() };
+            assert!(refused(&service).contains("/etc/chronotick/config.yaml"), "{config}");
+        }
         assert!(refused(&Service { nice: Some(-5), ..user() }).contains("without --user"));
         let processors = Some("4000".parse().unwrap());
         if online().is_some() {

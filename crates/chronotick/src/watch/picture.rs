@@ -84,7 +84,8 @@ bound     true time is inside, unless half of the sources or more lie
 narrow    the bound if the fastest round trips are symmetric to that share
 harm      measurements to which the system clock was nearer
 interval  where true time can be according to that source alone
-reach     the last eight polls, octal: 377 is all answered
+          (as of the daemon's last status; time and bound above are of now)
+reach     the last eight polls that ended, octal: 377 is all answered
 marks     ^ server  # reference clock  = peer;  * confines the bound most
           + trusted  x falseticker, or no majority  ? unmeasured
 skill     share of the filter bank's mean square error that a model's

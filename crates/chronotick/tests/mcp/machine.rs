@@ -88,7 +88,7 @@ pub(crate) fn model() -> ModelView {
     };
     ModelView {
         member: "long_term".into(),
-        model: "chronos".into(),
+        model: "http://127.0.0.1:8000/f".into(),
         family: Some("Chronos-Bolt".into()),
         state: "failing".into(),
         reason: Some("it said \u{202e}`rm`".into()),

@@ -38,7 +38,7 @@ fn the_promised_fields_are_there_with_their_types() {
     assert!((0.0..1e4).contains(&number(&status, "average_latency_ms")));
     assert_eq!((text(&status, "version"), &status["last_error"]), ("9.8.7", &Value::Null));
     let model = &status["models"]["long_term"];
-    assert_eq!(text(model, "model"), "chronos");
+    assert_eq!(text(model, "model"), "http://127.0.0.1:8000/f");
     // What an endpoint says of itself is not let through as it is.
     assert_eq!((text(model, "state"), text(model, "reason")), ("failing", "it said ??rm?"));
     let skill = [number(model, "skill"), number(model, "skill_horizon_seconds")];

@@ -3,6 +3,7 @@
 use crate::machine::{BEHIND, Machine, call, exchange_with, nanos, number, request, solution, text};
 use chronotick::config::Mcp;
 use chronotick::mcp::{Server, probe};
+use chronotick::snapshot::ClockView;
 use chronotick_clock::{ClockPair, Solution, Span, State, Timestamp};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -218,13 +219,22 @@ fn an_explanation_names_the_sources_and_lets_no_stranger_speak() {
     machine.set(|snapshot| {
         snapshot.sources[1].server = "evil\n\u{202e}`rm`".into();
         snapshot.sources[0].best = true;
+        let edge = json!({"age_seconds": 1.0, "half_delay_ns": 1, "half_root_delay_ns": 2, "root_dispersion_ns": 3, "ageing_ns": 4});
+        let bound = json!({"earliest_ns": -10, "latest_ns": 10, "low": edge, "high": edge});
+        snapshot.sources[0].bound = serde_json::from_value(bound).expect("a bound");
+        snapshot.clock = Some(ClockView { early_ns: 10, late_ns: 10, ..ClockView::default() });
     });
     let told = machine.ask("explain_time", json!({}));
     assert_eq!(
         (&told["sources"][0]["confines_bound"], text(&told["sources"][1], "name")),
         (&true.into(), "evil???rm?")
     );
-    assert!(told["explanation"].as_array().unwrap().len() >= 3, "{told}");
+    let words = told["explanation"].to_string();
+    assert!(
+        words
+            .contains("At 2026-11-21T00:00:00Z, the instant of the terms that follow, it was -10 ns +10 ns."),
+        "{told}"
+    );
     assert_eq!(Machine::started().call("explain_time", json!({}))["isError"], true);
 }
 

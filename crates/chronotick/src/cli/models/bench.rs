@@ -3,7 +3,7 @@
 use super::super::args::Bench;
 use super::super::{Failure, say};
 use crate::models::Model;
-use chronotick_tsfm::{Levels, Task};
+use chronotick_tsfm::{Covariate, Family, Levels, Task};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -24,16 +24,24 @@ pub(super) fn execute(options: &Bench) -> Result<(), Failure> {
         Levels::Trained(these) => these,
         Levels::Between(_) | Levels::Any => vec![0.1, 0.5, 0.9],
     };
+    // One that corrects another's forecast does so for as many steps as it was trained for.
+    let corrects = matches!(&model, Model::Local(local) if local.family() == Family::Foresight);
+    let given = |n: Option<u32>, otherwise| n.map_or(otherwise, |n| n as usize);
     let questions = match (options.context, options.horizon) {
-        (None, None) => ASKED.to_vec(),
-        (context, horizon) => {
-            let given = |n: Option<u32>, otherwise| n.map_or(otherwise, |n| n as usize);
-            vec![(given(context, ASKED[0].0), given(horizon, ASKED[0].1))]
+        (context, horizon) if corrects => {
+            vec![(given(context, ASKED[1].0), given(horizon, model.abilities().horizon))]
         }
+        (None, None) => ASKED.to_vec(),
+        (context, horizon) => vec![(given(context, ASKED[0].0), given(horizon, ASKED[0].1))],
     };
     let mut rows = Vec::with_capacity(questions.len());
     for (context, horizon) in questions {
-        let tasks = [Task::from(series(context))];
+        let mut task = Task::from(series(context));
+        if corrects {
+            let alike = |value| Covariate { past: vec![value; context], future: Some(vec![value; horizon]) };
+            task.covariates = vec![alike(0.0), alike(1.0)];
+        }
+        let tasks = [task];
         let mut taken = Vec::with_capacity(options.runs as usize);
         for run in 0..WARM_UP + options.runs {
             let begun = Instant::now();

@@ -32,14 +32,18 @@ pub(super) fn execute(arguments: &Arguments, options: &TimeDrift) -> Result<Exit
 
 /// What a running daemon says; none where none runs.
 pub(super) fn daemon(arguments: &Arguments) -> Option<DaemonSays> {
-    let door = Door::open(runtime_dir(arguments).as_deref()).ok()?;
-    let reading = door.clock.now_checked();
+    says(&Door::open(runtime_dir(arguments).as_deref()).ok()?)
+}
+
+fn says(door: &Door) -> Option<DaemonSays> {
+    // Before the snapshot: what it takes to read that would pass for an error of the clock.
+    let (reading, pair) = door.now_and_system();
     if matches!(reading.reason, Reason::Stopped | Reason::PublisherDead | Reason::Rebooted) {
         return None;
     }
     let snapshot = door.snapshot().ok();
     Some(DaemonSays {
-        sample: facts::sample(&reading, snapshot.as_deref(), ClockPair::now()),
+        sample: facts::sample(&reading, snapshot.as_deref(), pair),
         reason: reading.reason.to_string(),
         simulation: snapshot.is_some_and(|s| s.simulation),
     })
@@ -80,4 +84,26 @@ fn words(drift: &Drift) -> String {
         line("Round trip", format!("{} to the best server, not part of the offset", span(delay)));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chronotick_clock::{Clock, Solution, State, Timestamp, Writer, raw_now};
+    use chronotick_monitor::Backing;
+
+    #[test]
+    fn the_daemon_is_heard_at_the_instant_of_the_system_clock() {
+        let mut writer = Writer::in_memory().expect("there is memory");
+        let at = raw_now();
+        let (early, late) = (Span::from_millis(1), Span::from_millis(1));
+        let (holdover_at, unsynced_at) = (at + Span::from_secs(3_600), at + Span::from_secs(7_200));
+        let utc = Timestamp::from_nanos(1_790_000_000_000_000_000);
+        let unknown = Solution::unknown(at, State::Synced, Reason::Agreement);
+        writer.publish(&Solution { utc, early, late, holdover_at, unsynced_at, ..unknown });
+        let clock = Clock::of(&writer);
+        let door = Door::within(Clock::of(&writer), crate::feed::Feed::default());
+        let sample = says(&door).expect("it lives").sample;
+        assert_eq!((sample.state, sample.utc), (Backing::Synced, clock.at(sample.at).estimate));
+    }
 }

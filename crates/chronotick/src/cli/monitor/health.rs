@@ -26,7 +26,7 @@ pub(super) fn execute(arguments: &Arguments, options: &Judged) -> Result<ExitCod
     machine.complete(&mut health);
     let text = if options.json { format!("{}\n", serde_json::to_string(&health)?) } else { words(&health) };
     say(&text)?;
-    Ok(ExitCode::from(health.exit_code()))
+    Ok(ExitCode::from(health.status.exit_code()))
 }
 
 fn words(health: &Health) -> String {

@@ -107,7 +107,8 @@ pub(super) fn explain(snapshot: &Snapshot, reading: &Reading) -> String {
     let needed = measured / 2 + 1;
     let _ = writeln!(
         out,
-        "The bound spans every instant that at least {needed} of the {measured} measured sources allow:"
+        "The bound spans every instant that at least {needed} of the {measured} measured sources allow. {}",
+        snapshot.bound_then().unwrap_or_default()
     );
     for source in &snapshot.sources {
         let Some(bound) = &source.bound else {
@@ -204,4 +205,25 @@ fn terms(edge: &EdgeView) -> String {
         short(*root_dispersion_ns),
         short(*ageing_ns)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::ClockView;
+    use chronotick_clock::{RawInstant, Reason, Solution, State};
+
+    #[test]
+    fn the_terms_come_with_the_bound_that_they_add_up_to() {
+        let clock = ClockView { early_ns: 2_000, late_ns: 3_000, ..ClockView::default() };
+        let snapshot =
+            Snapshot { written: "2026-11-21T00:00:00Z".into(), clock: Some(clock), ..Snapshot::default() };
+        let at = RawInstant::from_nanos(0);
+        let reading = Solution::unknown(at, State::Synced, Reason::Agreement).reading(at);
+        let told = explain(&snapshot, &reading);
+        assert!(
+            told.contains("At 2026-11-21T00:00:00Z") && told.contains("it was -2.000 µs +3.000 µs"),
+            "{told}"
+        );
+    }
 }

@@ -134,7 +134,7 @@ impl SyncStatus {
         }
         if let Some(judged) = judged {
             self.quality = judged.quality;
-            self.status = if sample.state == Backing::NoData { Status::Unknown } else { judged.status };
+            self.status = judged.status;
             self.reasons = judged.reasons;
         }
         let found = consensus.ok();
