@@ -172,6 +172,11 @@ impl Bank {
         self.members.iter().zip(&self.weights).map(|(m, w)| w * m.filter.path_variance(path)).sum()
     }
 
+    /// How the queues of all paths lean to one side: an error of so much times a packet's excess.
+    pub(super) fn lean(&self) -> f64 {
+        self.members.iter().zip(&self.weights).map(|(m, w)| w * m.filter.lean()).sum()
+    }
+
     /// Makes the offset of a path less certain by this variance (s²).
     pub(super) fn widen_path(&mut self, path: usize, variance: f64) {
         self.each(|f| f.widen_path(path, variance));

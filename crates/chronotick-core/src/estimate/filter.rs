@@ -331,6 +331,11 @@ impl Filter {
         self.set_variance(FIRST + path, variance);
     }
 
+    /// How the queues of all paths lean to one side: an error of so much times a packet's excess.
+    pub(super) fn lean(&self) -> f64 {
+        self.x[LEAN]
+    }
+
     /// Forgets to which side the queues lean.
     pub(super) fn straighten(&mut self) {
         self.x[LEAN] = 0.0;

@@ -262,14 +262,16 @@ impl Estimator {
         Uncertainty { all, paths: self.running.as_ref().map_or(0.0, |r| r.disagreement * 1e18) }
     }
 
-    /// What a measurement says of true time at its instant once its path's own offset is taken off, and the variance of
-    /// that in s²; `None` while the path is not known well enough to judge anything by it.
+    /// What a measurement says of true time at its instant once its path's own offset is taken off, and to which side queues
+    /// lean; and the variance of that in s². `None` while the path is not known well enough to judge anything by it.
     pub(crate) fn without_path(&self, m: &Measurement) -> Option<(Timestamp, f64)> {
         let running = self.running.as_ref()?;
         let (slot, path) = self.known_path(m.source).filter(|(_, p)| p.known && p.seen >= 8)?;
+        let (floor, delay) = (path.routes.floor(), m.delay.as_secs_f64());
+        let lean = running.bank.lean() * floor.judge(delay).most;
         let offset = running.bank.path(slot) - running.consensus() - running.constant;
-        let excess = 0.5 * (m.delay.as_secs_f64() - path.routes.floor().least()).max(0.0);
-        Some((m.utc - Span::from_secs_f64(offset), path.usual.max(excess * excess / 3.0)))
+        let excess = 0.5 * (delay - floor.least()).max(0.0);
+        Some((m.utc - Span::from_secs_f64(offset + lean), path.usual.max(excess * excess / 3.0)))
     }
 
     /// The variances (s²) of a measurement once its path's offset is taken off: its own, and the one that it shares
