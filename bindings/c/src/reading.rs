@@ -178,9 +178,7 @@ pub extern "C" fn chronotick_max_error(reading: Option<&chronotick_reading>) -> 
 /// Whether to rely on a reading within its uncertainty: it rests on measurements, and its state is synced or holdover.
 #[unsafe(no_mangle)]
 pub extern "C" fn chronotick_is_trustworthy(reading: Option<&chronotick_reading>) -> bool {
-    reading
-        .map(Reading::from)
-        .is_some_and(|reading| reading.is_known() && matches!(reading.state, State::Synced | State::Holdover))
+    reading.is_some_and(|reading| Reading::from(reading).is_trustworthy())
 }
 
 /// The word for a state, such as "synced", for as long as the program runs; never NULL.

@@ -63,7 +63,7 @@ impl Reading {
     /// Whether to rely on it within its uncertainty: it rests on measurements, and is synced or in holdover.
     #[getter]
     fn trustworthy(&self) -> bool {
-        self.0.is_known() && matches!(self.0.state, State::Synced | State::Holdover)
+        self.0.is_trustworthy()
     }
 
     /// A tighter bound that says what it assumes, or None.

@@ -230,6 +230,11 @@ impl Reading {
         self.max_error() < Span::MAX.half()
     }
 
+    /// Whether to rely on it within its uncertainty: it rests on measurements, and is synced or in holdover.
+    pub fn is_trustworthy(&self) -> bool {
+        self.is_known() && matches!(self.state, State::Synced | State::Holdover)
+    }
+
     /// How far a clock that reads `local` at the same instant is off. Positive: that clock is behind.
     pub fn offset_of(&self, local: Timestamp) -> Offset {
         Offset::between(self.estimate, local)

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use chronotick_clock::State as ClockState;
 use chronotick_monitor::{Health, Status};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,8 +25,7 @@ pub(super) async fn ready(State(served): State<Shared>) -> (StatusCode, Json<Rea
     let door = &served.subject.door;
     let checked = door.clock.now_checked();
     let real = door.snapshot().is_ok_and(|snapshot| !snapshot.simulation);
-    let ready =
-        real && checked.is_known() && matches!(checked.state, ClockState::Synced | ClockState::Holdover);
+    let ready = real && checked.is_trustworthy();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Ready { ready, state: checked.state.name(), reason: checked.reason.to_string() }))
 }

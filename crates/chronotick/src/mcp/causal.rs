@@ -4,7 +4,7 @@ use super::arguments::{Arguments, Mend, wrong};
 use super::time::Present;
 use crate::door::Door;
 use crate::utc::rfc3339;
-use chronotick_clock::{Hlc, HlcStamp, Reading, Span, State};
+use chronotick_clock::{Hlc, HlcStamp, Reading, Span};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -43,6 +43,6 @@ pub(super) fn next(door: &Door, clock: &Hlc, remote: Option<HlcStamp>) -> Result
         stamp: stamp.to_string(),
         time: rfc3339(stamp.time()),
         counter: stamp.counter(),
-        trustworthy: matches!(reading.state, State::Synced | State::Holdover),
+        trustworthy: reading.is_trustworthy(),
     })
 }

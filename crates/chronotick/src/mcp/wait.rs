@@ -8,7 +8,7 @@ use super::arguments::{Arguments, Mend};
 use super::time::{Present, seconds};
 use crate::door::Door;
 use crate::utc::rfc3339;
-use chronotick_clock::{Reading, Span, State, Timestamp};
+use chronotick_clock::{Reading, Span, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl Target {
             earliest_ns: reading.earliest.as_nanos().to_string(),
             latest_ns: reading.latest.as_nanos().to_string(),
             state: reading.state.name(),
-            trustworthy: matches!(reading.state, State::Synced | State::Holdover) && !simulated,
+            trustworthy: reading.is_trustworthy() && !simulated,
         })
     }
 

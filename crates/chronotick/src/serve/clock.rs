@@ -2,7 +2,7 @@
 //! most, and a root distance that is the bound.
 
 use crate::snapshot::{Snapshot, SourceView};
-use chronotick_clock::{Reading, Reason, Solution, Span, State};
+use chronotick_clock::{Reading, Reason, Solution, Span};
 use chronotick_ntp::{ReferenceId, Responder};
 use std::net::SocketAddr;
 
@@ -56,7 +56,7 @@ pub(super) fn told(
     }
     let unsynchronised =
         Responder { precision, root_dispersion: distance, reference: solution.utc, ..Responder::default() };
-    let backed = matches!(reading.state, State::Synced | State::Holdover);
+    let backed = reading.is_trustworthy();
     let Some(upstream) = upstream.filter(|upstream| backed && upstream.stratum < 15) else {
         return Some(unsynchronised);
     };
@@ -75,6 +75,7 @@ pub(super) fn told(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chronotick_clock::State;
     use chronotick_clock::{Leap, RawInstant, Timestamp};
     use proptest::prelude::*;
 

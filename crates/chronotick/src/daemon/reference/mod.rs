@@ -8,7 +8,7 @@ mod follow;
 use super::Machine;
 use super::recorded::Recorded;
 use crate::config::ReferenceClock;
-use chronotick_core::{Leap, Measurement, RawInstant, Solution, SourceId, Span, Stamps, State};
+use chronotick_core::{Leap, Measurement, RawInstant, Solution, SourceId, Span, Stamps};
 use chronotick_os::refclock::Sample;
 use filter::{Filter, Numbered};
 use follow::{Follow, News};
@@ -199,7 +199,7 @@ fn number(pulse: Numbered, coarse: Numbered) -> Result<Numbered, String> {
 /// What time it was at a pulse by corrected time.
 fn by_corrected_time(at: RawInstant, solution: &Solution) -> Result<Numbered, String> {
     let reading = solution.reading(at);
-    if !matches!(reading.state, State::Synced | State::Holdover) {
+    if !reading.is_trustworthy() {
         return Err("nothing tells which second its pulses begin: corrected time is not synced, and no `lock` is configured".into());
     }
     Ok(Numbered { at, utc: reading.estimate, error: reading.max_error() })
