@@ -666,7 +666,9 @@ fn ask(model: &dyn Forecasts, question: Question) -> Result<Option<Forecast>, St
     let ahead = (0..steps).map(|k| {
         offset += answer.point[k] * seconds;
         // Errors of neighbouring steps are nearly one: their deviations add up.
-        let width = answer.quantiles.get(k).map(|q| (q[1] - q[0]).max(0.0) / BETWEEN);
+        // Of a model without these quantiles each row is empty, and so its forecast has no deviation.
+        let row = answer.quantiles.get(k);
+        let width = row.and_then(|q| Some((q.get(1)? - q.first()?).max(0.0) / BETWEEN));
         sigma += width.unwrap_or(0.0) * seconds;
         Ahead {
             age: step.times(k as i64 + 1),
@@ -733,8 +735,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Sender, channel};
 
-    /// A model made of one function of the scaled series and the step.
-    struct Fake<F>(F, bool);
+    /// A model made of one function of the scaled series and the step, which takes covariates or does not.
+    struct Fake<F>(F, bool, Levels);
 
     impl<F: Fn(&Task, usize) -> f64 + Send> Forecasts for Fake<F> {
         fn name(&self) -> String {
@@ -745,7 +747,7 @@ mod tests {
                 context: None,
                 horizon: 64,
                 point: Point::Median,
-                levels: Levels::Any,
+                levels: self.2.clone(),
                 joint: false,
                 covariates: self.1,
             }
@@ -763,7 +765,7 @@ mod tests {
     }
 
     fn fake(f: impl Fn(&Task, usize) -> f64 + Send + Copy + 'static) -> Opening {
-        Box::new(move || Ok(Box::new(Fake(f, true))))
+        Box::new(move || Ok(Box::new(Fake(f, true, Levels::Any))))
     }
 
     fn at(seconds: i64) -> RawInstant {
@@ -852,6 +854,21 @@ mod tests {
     }
 
     #[test]
+    fn a_model_without_the_quantiles_forecasts_without_a_deviation() {
+        for levels in [Levels::None, Levels::Trained(vec![0.5])] {
+            let open: Opening =
+                Box::new(move || Ok(Box::new(Fake(|_: &Task, _| 1.0, false, levels.clone()))));
+            let mut bench = Bench::new(open, 1.0);
+            bench.hear(1);
+            assert!(bench.ask(2));
+            let forecast = bench.hear(3);
+            assert_eq!(bench.health(), &Health::Ready);
+            let ahead = forecast.expect("a forecast").ahead;
+            assert!(ahead.len() == 4 && ahead.iter().all(|a| a.sigma.is_none()), "{ahead:?}");
+        }
+    }
+
+    #[test]
     fn covariates_are_told_where_they_vary_and_the_bank_always() {
         let count = |task: &Task, _| {
             assert_eq!(task.covariates.len(), 1, "a constant temperature says nothing");
@@ -927,7 +944,7 @@ mod tests {
         let count = tries.clone();
         let open: Opening = Box::new(move || match count.fetch_add(1, Ordering::Relaxed) {
             0 => Err("not there; pull it".into()),
-            _ => Ok(Box::new(Fake(|_: &Task, _| 0.0, false))),
+            _ => Ok(Box::new(Fake(|_: &Task, _| 0.0, false, Levels::Any))),
         });
         let mut bench = Bench::new(open, 1.0);
         bench.hear(1);
