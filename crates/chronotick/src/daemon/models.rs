@@ -144,6 +144,8 @@ pub(super) struct Standing {
     context: usize,
     due: RawInstant,
     pending: Option<RawInstant>,
+    /// When it was asked the last time.
+    asked_at: Option<RawInstant>,
     /// The origin of the newest question.
     origin: Option<RawInstant>,
     not_before: RawInstant,
@@ -310,10 +312,11 @@ impl Models {
     }
 
     /// What is to be asked now, if anything is: something has been measured at `newest` since the last question, the
-    /// model is idle, and its share of the processor is not used up.
+    /// model is idle, and its share of the processor is not used up. Of several that are due it is the one that has
+    /// waited longest, so that none uses up the share of another.
     pub(super) fn wanted(&mut self, now: RawInstant, newest: RawInstant) -> Option<Wanted> {
         let (pending, rest_until) = (self.standings.iter().any(|s| s.pending.is_some()), self.rest_until);
-        let standing = self.standings.iter_mut().find(|s| s.is_due(now))?;
+        let standing = self.standings.iter_mut().filter(|s| s.is_due(now)).min_by_key(|s| s.asked_at)?;
         if standing.origin == Some(newest) {
             standing.counts.cached += 1;
             standing.due = now + standing.interval;
@@ -382,7 +385,7 @@ impl Models {
         if self.questions.try_send(Question { member, outlook, step, steps, series, prospect }).is_ok() {
             standing.counts.asked += 1;
             standing.origin = Some(origin);
-            standing.pending = Some(now);
+            (standing.pending, standing.asked_at) = (Some(now), Some(now));
         }
     }
 
@@ -444,6 +447,7 @@ impl Standing {
             context: term.context,
             due: now,
             pending: None,
+            asked_at: None,
             origin: None,
             not_before: now,
             retry: RETRY,
@@ -785,8 +789,12 @@ mod tests {
 
     impl Bench {
         fn new(open: Opening, share: f64) -> Bench {
-            let term = Term {
-                member: Member::LongTerm,
+            Bench::of([(Member::LongTerm, open)], share)
+        }
+
+        fn of(openings: impl IntoIterator<Item = (Member, Opening)>, share: f64) -> Bench {
+            let term = |(member, open)| Term {
+                member,
                 named: "fake".into(),
                 open,
                 interval: Span::from_secs(30),
@@ -799,7 +807,8 @@ mod tests {
             let wake = move || {
                 let _ = sender.lock().unwrap().send(());
             };
-            Bench { models: Models::of(vec![term], share, at(0), Arc::new(wake)), woken }
+            let terms = openings.into_iter().map(term).collect();
+            Bench { models: Models::of(terms, share, at(0), Arc::new(wake)), woken }
         }
 
         /// Waits for the thread's next report and takes it in at this time.
@@ -914,6 +923,25 @@ mod tests {
         assert!(!bench.ask(50) && !bench.ask(90));
         assert_eq!(bench.counts().put_off, 2);
         assert!(bench.ask(103));
+    }
+
+    #[test]
+    fn two_models_share_the_processor_by_turns() {
+        let members = [Member::ShortTerm, Member::LongTerm];
+        let mut bench = Bench::of(members.map(|member| (member, fake(|_, _| 0.0))), 0.01);
+        for _ in members {
+            bench.hear(1);
+        }
+        let asked = [0, 100, 200, 300].map(|second| {
+            assert!(bench.ask(second + 2), "both are due");
+            let asked = bench.hear(second + 3).map(|forecast| forecast.member);
+            // As if it had taken most of a second: both are due again before the rest is over.
+            bench.models.rest_until = at(second + 90);
+            assert!(!bench.ask(second + 50));
+            asked
+        });
+        let [short, long] = members.map(Some);
+        assert_eq!(asked, [short, long, short, long]);
     }
 
     #[test]
