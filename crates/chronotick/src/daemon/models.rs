@@ -30,7 +30,7 @@ const POINTS: usize = 16;
 /// Quantiles asked for, and how many standard deviations of a normal distribution lie between them.
 const QUANTILES: [f64; 2] = [0.1, 0.9];
 const BETWEEN: f64 = 2.563_103_131;
-/// From one attempt with a model that is missing or fails to the next; doubled up to [`RARELY`].
+/// From one attempt with a model that is missing or fails to the next; for one that fails doubled up to [`RARELY`].
 const RETRY: Span = Span::from_secs(60);
 const RARELY: Span = Span::from_secs(1920);
 
@@ -510,11 +510,15 @@ impl Standing {
         if self.health != health {
             log::warn!("{}: {} {}", self.member, self.named, health.words());
         }
-        self.health = health;
         // What failed once may be asked the same again.
         self.origin = None;
-        self.not_before = now + self.retry;
-        self.retry = self.retry.times(2).min(RARELY);
+        if let Health::Missing(_) = health {
+            self.not_before = now + RETRY;
+        } else {
+            self.not_before = now + self.retry;
+            self.retry = self.retry.times(2).min(RARELY);
+        }
+        self.health = health;
     }
 }
 
@@ -967,20 +971,25 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_model_is_looked_for_again() {
+    fn a_missing_model_is_looked_for_again_every_minute() {
         let tries = Arc::new(AtomicUsize::new(0));
         let count = tries.clone();
         let open: Opening = Box::new(move || match count.fetch_add(1, Ordering::Relaxed) {
-            0 => Err("not there; pull it".into()),
+            0..3 => Err("not there; pull it".into()),
             _ => Ok(Box::new(Fake(|_: &Task, _| 0.0, false, Levels::Any))),
         });
         let mut bench = Bench::new(open, 1.0);
         bench.hear(1);
         assert_eq!(bench.health(), &Health::Missing("not there; pull it".into()));
-        assert!(!bench.ask(30) && bench.ask(61));
-        bench.hear(62);
-        assert!(bench.hear(62).is_some() || bench.counts().answered == 1);
-        assert_eq!((bench.health(), tries.load(Ordering::Relaxed)), (&Health::Ready, 2));
+        for minute in [61, 121] {
+            assert!(!bench.ask(minute - 1) && bench.ask(minute));
+            bench.hear(minute);
+            assert!(matches!(bench.health(), Health::Missing(_)));
+        }
+        assert!(!bench.ask(180) && bench.ask(181));
+        bench.hear(182);
+        assert!(bench.hear(182).is_some() || bench.counts().answered == 1);
+        assert_eq!((bench.health(), tries.load(Ordering::Relaxed)), (&Health::Ready, 4));
     }
 
     #[test]
