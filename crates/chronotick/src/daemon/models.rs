@@ -102,11 +102,11 @@ pub(super) struct Term {
 enum Health {
     /// Its thread has not said anything of it.
     Opening,
-    /// It is asked, and answers.
+    /// It is asked, and gives forecasts that the engine takes.
     Ready,
     /// It cannot be opened.
     Missing(String),
-    /// It gave no forecast when asked the last time.
+    /// It gave no forecast when asked the last time, or none that the engine takes.
     Failing(String),
     /// It panicked; it is never asked again.
     Broken(String),
@@ -389,7 +389,8 @@ impl Models {
         }
     }
 
-    /// The next forecast that has come and is still of use.
+    /// The next forecast that has come and is still of use; the engine judges it, and it is [`accepted`](Self::accepted)
+    /// or [`refuse`](Self::refuse)d.
     pub(super) fn forecast(&mut self, now: RawInstant) -> Option<Forecast> {
         while let Ok(Answer { member, took, outcome }) = self.answers.try_recv() {
             let Some(standing) = self.standings.iter_mut().find(|s| s.member == member) else { continue };
@@ -405,6 +406,13 @@ impl Models {
             }
         }
         None
+    }
+
+    /// A forecast was taken by the engine.
+    pub(super) fn accepted(&mut self, member: Member) {
+        if let Some(standing) = self.standings.iter_mut().find(|s| s.member == member) {
+            (standing.health, standing.retry) = (Health::Ready, RETRY);
+        }
     }
 
     /// A forecast was not what a forecast of this clock can be.
@@ -490,11 +498,13 @@ impl Standing {
         let asked = self.pending.take();
         match outcome {
             Outcome::Forecast(forecast) => {
-                (self.health, self.retry, self.last) = (Health::Ready, RETRY, Some((now, took)));
+                self.last = Some((now, took));
                 self.counts.answered += 1;
                 if asked.is_some_and(|asked| now - asked <= self.horizon) {
                     return Some(forecast);
                 }
+                // Too late to be judged.
+                self.health = Health::Ready;
                 self.counts.late += 1;
             }
             Outcome::Opened { family, covariates, corrects } => self.opened(family, covariates, corrects),
@@ -815,8 +825,14 @@ mod tests {
             Bench { models: Models::of(terms, share, at(0), Arc::new(wake)), woken }
         }
 
-        /// Waits for the thread's next report and takes it in at this time.
+        /// Waits for the thread's next report and takes it in at this time; the engine takes every forecast.
         fn hear(&mut self, seconds: i64) -> Option<Forecast> {
+            let forecast = self.hear_unjudged(seconds)?;
+            self.models.accepted(forecast.member);
+            Some(forecast)
+        }
+
+        fn hear_unjudged(&mut self, seconds: i64) -> Option<Forecast> {
             self.woken.recv().expect("the thread lives");
             self.models.forecast(at(seconds))
         }
@@ -968,6 +984,23 @@ mod tests {
         assert!(!bench.ask(62) && bench.ask(63));
         bench.hear(64);
         assert!(!bench.ask(64 + 119) && bench.ask(64 + 120));
+    }
+
+    #[test]
+    fn a_model_whose_forecasts_are_refused_is_asked_less_and_less() {
+        let mut bench = Bench::new(fake(|_, _| 0.0), 1.0);
+        bench.hear(1);
+        assert!(bench.ask(2));
+        let mut judged = 3;
+        for wait in [60, 120, 240] {
+            let forecast = bench.hear_unjudged(judged).expect("a forecast");
+            bench.models.refuse(forecast.member, "far off".into(), at(judged));
+            assert_eq!(bench.health(), &Health::Failing("far off".into()));
+            assert!(!bench.ask(judged + wait - 1) && bench.ask(judged + wait));
+            judged += wait;
+        }
+        assert!(bench.hear(judged).is_some());
+        assert_eq!((bench.health(), bench.models.standings[0].retry), (&Health::Ready, RETRY));
     }
 
     #[test]
