@@ -70,6 +70,20 @@ fn headers_of_nonsense_are_refused() {
 }
 
 #[test]
+fn heads_beyond_all_memory_are_refused() {
+    let folder = Folder::copy("chronos-bolt");
+    let mut config = folder.config();
+    config["num_heads"] = json!(1 << 17);
+    config["d_kv"] = json!(1);
+    config["chronos_config"]["input_patch_size"] = json!(1);
+    config["chronos_config"]["input_patch_stride"] = json!(1);
+    folder.write("config.json", config.to_string());
+    let (error, message) = refusal(&folder);
+    assert!(matches!(error, OpenError::Config { .. }), "{message}");
+    assert!(message.contains("num_heads is 131072"), "{message}");
+}
+
+#[test]
 fn a_missing_tensor_and_a_wrong_shape_are_named() {
     for name in &checkpoints() {
         let folder = Folder::copy(name);
