@@ -69,6 +69,31 @@ fn headers_of_nonsense_are_refused() {
     assert!(matches!(refusal(&folder).0, OpenError::Damaged { .. }));
 }
 
+/// Weights of these tensors, each with its name and the bytes it claims of eight that are there.
+fn weights(tensors: &[(&str, [u64; 2])]) -> Vec<u8> {
+    let entry = |(name, range): &(&str, [u64; 2])| {
+        let entry = json!({ "dtype": "F32", "shape": [(range[1] - range[0]) / 4], "data_offsets": range });
+        ((*name).to_owned(), entry)
+    };
+    let header = Value::Object(tensors.iter().map(entry).collect()).to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 8]].concat()
+}
+
+#[test]
+fn tensors_that_share_bytes_are_refused() {
+    let folder = Folder::copy("chronos-bolt");
+    for ranges in [[[0, 8], [0, 8]], [[0, 8], [4, 8]], [[4, 8], [0, 8]]] {
+        folder.write("model.safetensors", weights(&[("a", ranges[0]), ("b", ranges[1]), ("c", [0, 0])]));
+        let (error, message) = refusal(&folder);
+        assert!(matches!(error, OpenError::Damaged { .. }), "{message}");
+        assert!(message.contains("share bytes"), "{message}");
+    }
+    // What is empty shares nothing, wherever it lies.
+    folder.write("model.safetensors", weights(&[("a", [4, 8]), ("b", [0, 4]), ("c", [0, 0]), ("d", [2, 2])]));
+    let (error, message) = refusal(&folder);
+    assert!(matches!(error, OpenError::MissingTensor { .. }), "{message}");
+}
+
 #[test]
 fn heads_beyond_all_memory_are_refused() {
     let folder = Folder::copy("chronos-bolt");
