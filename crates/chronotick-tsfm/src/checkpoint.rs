@@ -149,12 +149,12 @@ impl Checkpoint {
             if name == "__metadata__" {
                 continue;
             }
-            let Entry { dtype, shape, data_offsets } =
-                serde_json::from_value(entry).map_err(|e| damaged(format!("header: tensor {name}: {e}")))?;
+            let Entry { dtype, shape, data_offsets } = serde_json::from_value(entry)
+                .map_err(|e| damaged(format!("header: tensor {name:?}: {e}")))?;
             if data_offsets.0 > data_offsets.1 || data_offsets.1 > length - start {
                 let end = data_offsets.1;
                 return Err(damaged(format!(
-                    "tensor {name} ends at byte {end} of {}: the file is cut short",
+                    "tensor {name:?} ends at byte {end} of {}: the file is cut short",
                     length - start
                 )));
             }

@@ -95,6 +95,17 @@ fn tensors_that_share_bytes_are_refused() {
 }
 
 #[test]
+fn names_in_a_header_cannot_command_a_terminal() {
+    let folder = Folder::copy("chronos-bolt");
+    let name = "\u{1b}]0;title\u{7}";
+    for tensors in [[(name, [0, 16]), ("b", [0, 0])], [(name, [0, 8]), ("b", [4, 8])]] {
+        folder.write("model.safetensors", weights(&tensors));
+        let (_, message) = refusal(&folder);
+        assert!(message.contains("title") && !message.contains(char::is_control), "{message}");
+    }
+}
+
+#[test]
 fn heads_beyond_all_memory_are_refused() {
     let folder = Folder::copy("chronos-bolt");
     let mut config = folder.config();
