@@ -1,6 +1,6 @@
 //! A checkpoint folder as it is published: `config.json` and the weights in `model.safetensors`, in one file or in
 //! shards with an index. Every tensor is checked against the shape that the configuration asks for before its bytes
-//! are read, so a hostile folder costs an error and never memory.
+//! are read, and no byte belongs to two of them, so a hostile folder costs an error and never memory.
 //!
 //! Weights are read, not mapped: a file that shrinks under a map would kill the process, and a map needs `unsafe`.
 
@@ -144,21 +144,29 @@ impl Checkpoint {
         let entries: BTreeMap<String, serde_json::Value> =
             serde_json::from_slice(&json).map_err(|e| damaged(format!("header: {e}")))?;
         let start = 8 + header;
+        let mut ranges = Vec::new();
         for (name, entry) in entries {
             if name == "__metadata__" {
                 continue;
             }
-            let Entry { dtype, shape, data_offsets } =
-                serde_json::from_value(entry).map_err(|e| damaged(format!("header: tensor {name}: {e}")))?;
+            let Entry { dtype, shape, data_offsets } = serde_json::from_value(entry)
+                .map_err(|e| damaged(format!("header: tensor {name:?}: {e}")))?;
             if data_offsets.0 > data_offsets.1 || data_offsets.1 > length - start {
                 let end = data_offsets.1;
                 return Err(damaged(format!(
-                    "tensor {name} ends at byte {end} of {}: the file is cut short",
+                    "tensor {name:?} ends at byte {end} of {}: the file is cut short",
                     length - start
                 )));
             }
+            ranges.push((data_offsets, name.clone()));
             let place = Place { shard: self.shards.len(), dtype, shape, bytes: data_offsets };
             self.tensors.insert(name, place);
+        }
+        // The format forbids it, and a small file could claim any amount of memory.
+        ranges.retain(|((begin, end), _)| begin < end);
+        ranges.sort_unstable();
+        if let Some([(_, one), (_, other)]) = ranges.windows(2).find(|pair| pair[1].0.0 < pair[0].0.1) {
+            return Err(damaged(format!("the tensors {one:?} and {other:?} share bytes")));
         }
         self.shards.push(Shard { path, store, length, start });
         Ok(())

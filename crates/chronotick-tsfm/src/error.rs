@@ -83,7 +83,7 @@ pub enum OpenError {
         axes: usize,
     },
     /// A tensor is stored in a type that is not a floating-point number of 16, 32 or 64 bits.
-    #[error("{}: tensor {name} is stored as {dtype}; supported are F32, BF16, F16 and F64: use an unquantised checkpoint", path.display())]
+    #[error("{}: tensor {name} is stored as {dtype:?}; supported are F32, BF16, F16 and F64: use an unquantised checkpoint", path.display())]
     Dtype {
         /// The folder.
         path: PathBuf,

@@ -334,6 +334,20 @@ fn an_endpoint_answers_as_any_model_does() {
 }
 
 #[test]
+fn what_a_checkpoint_calls_its_sizes_cannot_command_a_terminal() {
+    let (person, folder) = (Person::new(), TempDir::new().expect("a directory"));
+    let from = fixture("chronos-bolt");
+    let text = fs::read(from.join("config.json")).expect("a configuration");
+    let mut config: Value = serde_json::from_slice(&text).expect("JSON");
+    config["\u{1b}]0;title\u{7}"] = json!(7);
+    fs::write(folder.path().join("config.json"), config.to_string()).expect("a written file");
+    fs::copy(from.join("model.safetensors"), folder.path().join("model.safetensors")).expect("a copy");
+    let shown = out(&person.models(&["show", path(folder.path())]));
+    assert!(shown.contains(" ]0;title  7"), "{shown:?}");
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+}
+
+#[test]
 fn the_program_shows_times_and_checks_an_endpoint() {
     let (person, server) = (Person::new(), Server::start(repeating));
     let address = format!("{}/forecast", server.url());

@@ -12,6 +12,8 @@ use crate::{Abilities, Forecast, ForecastError, Levels, OpenError, Point, Task};
 
 /// Rows computed at once: enough to keep the processor busy, few enough to bound the memory.
 const BATCH: usize = 32;
+/// Most numbers of a position bias, one for each head and pair of tokens: a thousand times what a published model has.
+const MOST_SCORES: usize = 1 << 28;
 
 #[derive(Deserialize)]
 struct Config {
@@ -73,6 +75,14 @@ impl Config {
             return Err(checkpoint.bad_config(format!(
                 "relative_attention_num_buckets is {buckets} and relative_attention_max_distance {distance}; \
                  wanted are a multiple of 4 and more than a quarter of it"
+            )));
+        }
+        let (heads, context, patch) = (config.num_heads, chronos.context_length, chronos.input_patch_size);
+        let tokens = context.div_ceil(patch) + 1;
+        if tokens.saturating_mul(tokens).saturating_mul(heads) > MOST_SCORES {
+            return Err(checkpoint.bad_config(format!(
+                "num_heads is {heads}, chronos_config.context_length {context} and input_patch_size {patch}; \
+                 wanted are at most {MOST_SCORES} pairs of patches in all heads"
             )));
         }
         Ok(config)

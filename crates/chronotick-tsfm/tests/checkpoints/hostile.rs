@@ -69,6 +69,56 @@ fn headers_of_nonsense_are_refused() {
     assert!(matches!(refusal(&folder).0, OpenError::Damaged { .. }));
 }
 
+/// Weights of these tensors, each with its name and the bytes it claims of eight that are there.
+fn weights(tensors: &[(&str, [u64; 2])]) -> Vec<u8> {
+    let entry = |(name, range): &(&str, [u64; 2])| {
+        let entry = json!({ "dtype": "F32", "shape": [(range[1] - range[0]) / 4], "data_offsets": range });
+        ((*name).to_owned(), entry)
+    };
+    let header = Value::Object(tensors.iter().map(entry).collect()).to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 8]].concat()
+}
+
+#[test]
+fn tensors_that_share_bytes_are_refused() {
+    let folder = Folder::copy("chronos-bolt");
+    for ranges in [[[0, 8], [0, 8]], [[0, 8], [4, 8]], [[4, 8], [0, 8]]] {
+        folder.write("model.safetensors", weights(&[("a", ranges[0]), ("b", ranges[1]), ("c", [0, 0])]));
+        let (error, message) = refusal(&folder);
+        assert!(matches!(error, OpenError::Damaged { .. }), "{message}");
+        assert!(message.contains("share bytes"), "{message}");
+    }
+    // What is empty shares nothing, wherever it lies.
+    folder.write("model.safetensors", weights(&[("a", [4, 8]), ("b", [0, 4]), ("c", [0, 0]), ("d", [2, 2])]));
+    let (error, message) = refusal(&folder);
+    assert!(matches!(error, OpenError::MissingTensor { .. }), "{message}");
+}
+
+#[test]
+fn names_in_a_header_cannot_command_a_terminal() {
+    let folder = Folder::copy("chronos-bolt");
+    let name = "\u{1b}]0;title\u{7}";
+    for tensors in [[(name, [0, 16]), ("b", [0, 0])], [(name, [0, 8]), ("b", [4, 8])]] {
+        folder.write("model.safetensors", weights(&tensors));
+        let (_, message) = refusal(&folder);
+        assert!(message.contains("title") && !message.contains(char::is_control), "{message}");
+    }
+}
+
+#[test]
+fn heads_beyond_all_memory_are_refused() {
+    let folder = Folder::copy("chronos-bolt");
+    let mut config = folder.config();
+    config["num_heads"] = json!(1 << 17);
+    config["d_kv"] = json!(1);
+    config["chronos_config"]["input_patch_size"] = json!(1);
+    config["chronos_config"]["input_patch_stride"] = json!(1);
+    folder.write("config.json", config.to_string());
+    let (error, message) = refusal(&folder);
+    assert!(matches!(error, OpenError::Config { .. }), "{message}");
+    assert!(message.contains("num_heads is 131072"), "{message}");
+}
+
 #[test]
 fn a_missing_tensor_and_a_wrong_shape_are_named() {
     for name in &checkpoints() {

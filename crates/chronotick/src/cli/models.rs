@@ -5,6 +5,7 @@ mod check;
 
 use super::args::ModelsCommand;
 use super::{Failure, say};
+use crate::models::endpoint::plain;
 use crate::models::{EMBEDDED, KNOWN, Known, Model, Reference};
 use chronotick_tsfm::hub::{Cache, Hub, Progress, Repository, Snapshot};
 use chronotick_tsfm::{Abilities, Family, Levels, Point};
@@ -13,6 +14,9 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+
+/// So much is shown of a name that came with a checkpoint.
+const LONGEST_NAME: usize = 80;
 
 pub(super) fn execute(what: &ModelsCommand) -> Result<ExitCode, Failure> {
     match what {
@@ -253,12 +257,13 @@ fn show(model: &Reference, json: bool) -> Result<(), Failure> {
     line("targets", if abilities.joint { "inform each other" } else { "are forecast one by one" });
     line("covariates", if abilities.covariates { "used" } else { "not used" });
     if let Some(config) = config {
-        let sizes: Vec<String> = config.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        let size = |(key, value): (&String, &Value)| format!("{} {value}", plain(key, LONGEST_NAME));
+        let sizes: Vec<String> = config.iter().map(size).collect();
         line("config", &sizes.join(", "));
     }
     for file in files.into_iter().flatten() {
         let bytes = DecimalBytes(file["bytes"].as_u64().unwrap_or(0)).to_string();
-        line("file", &format!("{}  {bytes}", file["name"].as_str().unwrap_or("")));
+        line("file", &format!("{}  {bytes}", plain(file["name"].as_str().unwrap_or(""), LONGEST_NAME)));
     }
     say(&text)
 }

@@ -449,8 +449,9 @@ impl Daemon {
     fn consult_models(&mut self, now: RawInstant) {
         let Some(models) = &mut self.models else { return };
         while let Some(forecast) = models.forecast(now) {
-            if let Err(why) = self.engine.foresee(&forecast) {
-                models.refuse(forecast.member, why.to_string(), now);
+            match self.engine.foresee(&forecast) {
+                Ok(()) => models.accepted(forecast.member),
+                Err(why) => models.refuse(forecast.member, why.to_string(), now),
             }
         }
         let Some(newest) = self.engine.last_trusted() else { return };

@@ -352,7 +352,7 @@ pub(crate) fn complaint(text: &[u8]) -> String {
 }
 
 /// A text of another's making on one line, without control characters.
-fn plain(text: &str, longest: usize) -> String {
+pub(crate) fn plain(text: &str, longest: usize) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(longest).collect()
 }
 

@@ -6,15 +6,17 @@
 //! A model that is missing is looked for again every minute, one that fails is asked less and less often, one that
 //! panics is never asked again; an answer that comes too late to be of use is dropped.
 
+mod worker;
+
+use self::worker::{Answer, Outcome, Question, Slot, Worker};
 use super::history::History;
 use crate::config::{self, Config};
 use crate::models::{Model, Reference};
 use crate::snapshot::ModelView;
 use crate::trace::Line;
-use chronotick_core::{Ahead, Conditions, Forecast, Member, Outlook, Prospect, RawInstant, Span};
-use chronotick_os::{raw_now, yield_to_others};
-use chronotick_tsfm::{Abilities, Covariate, Family, Levels, Task};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use chronotick_core::{Conditions, Forecast, Member, Outlook, Prospect, RawInstant, Span};
+use chronotick_os::yield_to_others;
+use chronotick_tsfm::{Abilities, Family, Task};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -23,14 +25,7 @@ use std::thread;
 const HOLDOVER: Span = Span::from_secs(1800);
 /// The longest horizon, in steps.
 const STEPS: usize = 512;
-/// What a series is scaled to: families add constants to variances, and treat tiny spreads as none.
-const SPREAD: f64 = 100.0;
-/// A series with fewer known points says nothing.
-const POINTS: usize = 16;
-/// Quantiles asked for, and how many standard deviations of a normal distribution lie between them.
-const QUANTILES: [f64; 2] = [0.1, 0.9];
-const BETWEEN: f64 = 2.563_103_131;
-/// From one attempt with a model that is missing or fails to the next; doubled up to [`RARELY`].
+/// From one attempt with a model that is missing or fails to the next; for one that fails doubled up to [`RARELY`].
 const RETRY: Span = Span::from_secs(60);
 const RARELY: Span = Span::from_secs(1920);
 
@@ -102,11 +97,11 @@ pub(super) struct Term {
 enum Health {
     /// Its thread has not said anything of it.
     Opening,
-    /// It is asked, and answers.
+    /// It is asked, and gives forecasts that the engine takes.
     Ready,
     /// It cannot be opened.
     Missing(String),
-    /// It gave no forecast when asked the last time.
+    /// It gave no forecast when asked the last time, or none that the engine takes.
     Failing(String),
     /// It panicked; it is never asked again.
     Broken(String),
@@ -144,6 +139,8 @@ pub(super) struct Standing {
     context: usize,
     due: RawInstant,
     pending: Option<RawInstant>,
+    /// When it was asked the last time.
+    asked_at: Option<RawInstant>,
     /// The origin of the newest question.
     origin: Option<RawInstant>,
     not_before: RawInstant,
@@ -177,17 +174,6 @@ impl Wanted {
     }
 }
 
-/// A question to a model.
-struct Question {
-    member: Member,
-    outlook: Outlook,
-    step: Span,
-    steps: usize,
-    series: Series,
-    /// What a model that corrects the bank's forecast sees instead.
-    prospect: Option<Prospect>,
-}
-
 /// What is wanted for a question, at this moment.
 pub(super) struct Wanted {
     pub(super) member: Member,
@@ -208,27 +194,6 @@ impl Wanted {
         let step = self.step;
         (1..=self.steps as i64).map(move |k| step.times(k))
     }
-}
-
-/// What came of a question.
-struct Answer {
-    member: Member,
-    took: Span,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    Opened {
-        family: String,
-        covariates: bool,
-        corrects: bool,
-    },
-    Forecast(Forecast),
-    /// There is nothing to forecast in this series.
-    Nothing,
-    Missing(String),
-    Failed(String),
-    Panicked(String),
 }
 
 /// The measuring thread's end of the models' thread.
@@ -310,10 +275,11 @@ impl Models {
     }
 
     /// What is to be asked now, if anything is: something has been measured at `newest` since the last question, the
-    /// model is idle, and its share of the processor is not used up.
+    /// model is idle, and its share of the processor is not used up. Of several that are due it is the one that has
+    /// waited longest, so that none uses up the share of another.
     pub(super) fn wanted(&mut self, now: RawInstant, newest: RawInstant) -> Option<Wanted> {
         let (pending, rest_until) = (self.standings.iter().any(|s| s.pending.is_some()), self.rest_until);
-        let standing = self.standings.iter_mut().find(|s| s.is_due(now))?;
+        let standing = self.standings.iter_mut().filter(|s| s.is_due(now)).min_by_key(|s| s.asked_at)?;
         if standing.origin == Some(newest) {
             standing.counts.cached += 1;
             standing.due = now + standing.interval;
@@ -382,11 +348,12 @@ impl Models {
         if self.questions.try_send(Question { member, outlook, step, steps, series, prospect }).is_ok() {
             standing.counts.asked += 1;
             standing.origin = Some(origin);
-            standing.pending = Some(now);
+            (standing.pending, standing.asked_at) = (Some(now), Some(now));
         }
     }
 
-    /// The next forecast that has come and is still of use.
+    /// The next forecast that has come and is still of use; the engine judges it, and it is [`accepted`](Self::accepted)
+    /// or [`refuse`](Self::refuse)d.
     pub(super) fn forecast(&mut self, now: RawInstant) -> Option<Forecast> {
         while let Ok(Answer { member, took, outcome }) = self.answers.try_recv() {
             let Some(standing) = self.standings.iter_mut().find(|s| s.member == member) else { continue };
@@ -402,6 +369,13 @@ impl Models {
             }
         }
         None
+    }
+
+    /// A forecast was taken by the engine.
+    pub(super) fn accepted(&mut self, member: Member) {
+        if let Some(standing) = self.standings.iter_mut().find(|s| s.member == member) {
+            (standing.health, standing.retry) = (Health::Ready, RETRY);
+        }
     }
 
     /// A forecast was not what a forecast of this clock can be.
@@ -444,6 +418,7 @@ impl Standing {
             context: term.context,
             due: now,
             pending: None,
+            asked_at: None,
             origin: None,
             not_before: now,
             retry: RETRY,
@@ -486,11 +461,13 @@ impl Standing {
         let asked = self.pending.take();
         match outcome {
             Outcome::Forecast(forecast) => {
-                (self.health, self.retry, self.last) = (Health::Ready, RETRY, Some((now, took)));
+                self.last = Some((now, took));
                 self.counts.answered += 1;
                 if asked.is_some_and(|asked| now - asked <= self.horizon) {
                     return Some(forecast);
                 }
+                // Too late to be judged.
+                self.health = Health::Ready;
                 self.counts.late += 1;
             }
             Outcome::Opened { family, covariates, corrects } => self.opened(family, covariates, corrects),
@@ -506,11 +483,15 @@ impl Standing {
         if self.health != health {
             log::warn!("{}: {} {}", self.member, self.named, health.words());
         }
-        self.health = health;
         // What failed once may be asked the same again.
         self.origin = None;
-        self.not_before = now + self.retry;
-        self.retry = self.retry.times(2).min(RARELY);
+        if let Health::Missing(_) = health {
+            self.not_before = now + RETRY;
+        } else {
+            self.not_before = now + self.retry;
+            self.retry = self.retry.times(2).min(RARELY);
+        }
+        self.health = health;
     }
 }
 
@@ -539,202 +520,17 @@ impl Health {
     }
 }
 
-/// The other end.
-struct Worker {
-    slots: Vec<Slot>,
-    answering: SyncSender<Answer>,
-    wake: Arc<dyn Fn() + Send + Sync>,
-}
-
-struct Slot {
-    term: Term,
-    model: Option<Box<dyn Forecasts>>,
-    broken: bool,
-}
-
-impl Slot {
-    fn new(term: Term) -> Slot {
-        Slot { term, model: None, broken: false }
-    }
-
-    /// Opens the model if it is not open yet; what there is to report of that.
-    fn open(&mut self) -> Result<Option<Outcome>, Outcome> {
-        if self.broken {
-            return Err(Outcome::Panicked("it has panicked before".into()));
-        }
-        if self.model.is_some() {
-            return Ok(None);
-        }
-        match caught(|| (self.term.open)()) {
-            Ok(Ok(model)) => {
-                let opened = Outcome::Opened {
-                    family: model.name(),
-                    covariates: model.abilities().covariates,
-                    corrects: model.corrects(),
-                };
-                self.model = Some(model);
-                Ok(Some(opened))
-            }
-            Ok(Err(why)) => Err(Outcome::Missing(why)),
-            Err(panic) => {
-                self.broken = true;
-                Err(Outcome::Panicked(panic))
-            }
-        }
-    }
-
-    fn answer(&mut self, question: Question) -> Outcome {
-        let Some(model) = &self.model else { return Outcome::Nothing };
-        let answered = match &question.prospect {
-            Some(prospect) => caught(|| {
-                let foreseen = model.foresee(prospect)?;
-                Ok(Some(Forecast { member: question.member, ..foreseen }))
-            }),
-            None => caught(|| ask(&**model, question)),
-        };
-        match answered {
-            Ok(Ok(Some(forecast))) => Outcome::Forecast(forecast),
-            Ok(Ok(None)) => Outcome::Nothing,
-            Ok(Err(why)) => Outcome::Failed(why),
-            Err(panic) => {
-                (self.model, self.broken) = (None, true);
-                Outcome::Panicked(panic)
-            }
-        }
-    }
-}
-
-impl Worker {
-    fn run(&mut self, asked: &Receiver<Question>) {
-        for i in 0..self.slots.len() {
-            let report = self.slots[i].open().unwrap_or_else(Some);
-            self.say(i, Span::ZERO, report);
-        }
-        while let Ok(question) = asked.recv() {
-            let Some(i) = self.slots.iter().position(|s| s.term.member == question.member) else { continue };
-            let begun = raw_now();
-            match self.slots[i].open() {
-                Err(failure) => self.say(i, raw_now() - begun, Some(failure)),
-                Ok(opened) => {
-                    self.say(i, Span::ZERO, opened);
-                    let outcome = self.slots[i].answer(question);
-                    self.say(i, raw_now() - begun, Some(outcome));
-                }
-            }
-        }
-    }
-
-    /// There is room for every answer; if nobody listens any more the next question will not come either.
-    fn say(&self, slot: usize, took: Span, outcome: Option<Outcome>) {
-        if let Some(outcome) = outcome {
-            let _ = self.answering.try_send(Answer { member: self.slots[slot].term.member, took, outcome });
-            (self.wake)();
-        }
-    }
-}
-
-/// What panicked, in words.
-fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        format!("it panicked: {}", text.as_deref().unwrap_or("without a word"))
-    })
-}
-
-/// Asks a model about a series of frequencies and integrates what it answers; `None` where there is nothing to forecast.
-fn ask(model: &dyn Forecasts, question: Question) -> Result<Option<Forecast>, String> {
-    let Question { member, outlook, step, steps, series, .. } = question;
-    let Some(scaled) = Scaled::of(&series.frequency) else { return Ok(None) };
-    let abilities = model.abilities();
-    let levels: &[f64] = match &abilities.levels {
-        Levels::None => &[],
-        Levels::Trained(these) if !QUANTILES.iter().all(|q| these.contains(q)) => &[],
-        _ => &QUANTILES,
-    };
-    let covariates =
-        if abilities.covariates { covariates(&series, &scaled, &outlook, step, steps) } else { vec![] };
-    let task = Task { targets: vec![scaled.values.clone()], covariates };
-    let answer = model.forecast(task, steps, levels)?;
-    let complete = answer.point.len() == steps && (levels.is_empty() || answer.quantiles.len() == steps);
-    let all = || answer.point.iter().chain(answer.quantiles.iter().flatten());
-    if !complete || !all().all(|value| value.is_finite()) {
-        return Err("its forecast is not as many numbers as were asked for".into());
-    }
-    let seconds = step.as_secs_f64() * scaled.unit;
-    let (mut offset, mut sigma) = (0.0, 0.0);
-    let ahead = (0..steps).map(|k| {
-        offset += answer.point[k] * seconds;
-        // Errors of neighbouring steps are nearly one: their deviations add up.
-        let width = answer.quantiles.get(k).map(|q| (q[1] - q[0]).max(0.0) / BETWEEN);
-        sigma += width.unwrap_or(0.0) * seconds;
-        Ahead {
-            age: step.times(k as i64 + 1),
-            offset: Span::from_secs_f64(offset),
-            sigma: width.map(|_| Span::from_secs_f64(sigma)),
-        }
-    });
-    let ahead = ahead.collect();
-    Ok(Some(Forecast { member, outlook, ahead }))
-}
-
-/// A series against its newest value, of spread [`SPREAD`].
-struct Scaled {
-    values: Vec<f64>,
-    /// What one of it is, s/s.
-    unit: f64,
-}
-
-impl Scaled {
-    /// `None` of a series that says nothing: too few points, or all the same.
-    fn of(series: &[f64]) -> Option<Scaled> {
-        let known = || series.iter().copied().filter(|x| x.is_finite());
-        let newest = known().next_back()?;
-        let n = known().count();
-        let mean = known().map(|x| x - newest).sum::<f64>() / n as f64;
-        let spread = (known().map(|x| (x - newest - mean).powi(2)).sum::<f64>() / n as f64).sqrt();
-        let unit = spread / SPREAD;
-        (n >= POINTS && unit > 0.0).then(|| Scaled {
-            values: series
-                .iter()
-                .map(|x| if x.is_finite() { (x - newest) / unit } else { f64::NAN })
-                .collect(),
-            unit,
-        })
-    }
-}
-
-/// What a model is told beside the frequency: the machine's conditions, and what the bank makes of the future.
-fn covariates(
-    series: &Series,
-    scaled: &Scaled,
-    outlook: &Outlook,
-    step: Span,
-    steps: usize,
-) -> Vec<Covariate> {
-    let bank = outlook.bank.iter().take(steps).map(|(_, offset)| offset.as_secs_f64());
-    let before = std::iter::once(0.0).chain(bank.clone());
-    let rates: Vec<f64> =
-        bank.zip(before).map(|(x, before)| (x - before) / step.as_secs_f64() / scaled.unit).collect();
-    let known = rates.len() == steps && rates.iter().all(|x| x.is_finite());
-    let foreseen = known.then(|| Covariate { past: scaled.values.clone(), future: Some(rates) });
-    let conditions = series.conditions.iter().filter_map(|values| {
-        let scaled = Scaled::of(values)?;
-        Some(Covariate { past: scaled.values, future: None })
-    });
-    foreseen.into_iter().chain(conditions).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::worker::BETWEEN;
     use super::*;
     use chronotick_core::{Rate, Timestamp};
-    use chronotick_tsfm::Point;
+    use chronotick_tsfm::{Levels, Point};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Sender, channel};
 
-    /// A model made of one function of the scaled series and the step.
-    struct Fake<F>(F, bool);
+    /// A model made of one function of the scaled series and the step, which takes covariates or does not.
+    struct Fake<F>(F, bool, Levels);
 
     impl<F: Fn(&Task, usize) -> f64 + Send> Forecasts for Fake<F> {
         fn name(&self) -> String {
@@ -745,7 +541,7 @@ mod tests {
                 context: None,
                 horizon: 64,
                 point: Point::Median,
-                levels: Levels::Any,
+                levels: self.2.clone(),
                 joint: false,
                 covariates: self.1,
             }
@@ -763,7 +559,7 @@ mod tests {
     }
 
     fn fake(f: impl Fn(&Task, usize) -> f64 + Send + Copy + 'static) -> Opening {
-        Box::new(move || Ok(Box::new(Fake(f, true))))
+        Box::new(move || Ok(Box::new(Fake(f, true, Levels::Any))))
     }
 
     fn at(seconds: i64) -> RawInstant {
@@ -783,8 +579,12 @@ mod tests {
 
     impl Bench {
         fn new(open: Opening, share: f64) -> Bench {
-            let term = Term {
-                member: Member::LongTerm,
+            Bench::of([(Member::LongTerm, open)], share)
+        }
+
+        fn of(openings: impl IntoIterator<Item = (Member, Opening)>, share: f64) -> Bench {
+            let term = |(member, open)| Term {
+                member,
                 named: "fake".into(),
                 open,
                 interval: Span::from_secs(30),
@@ -797,11 +597,18 @@ mod tests {
             let wake = move || {
                 let _ = sender.lock().unwrap().send(());
             };
-            Bench { models: Models::of(vec![term], share, at(0), Arc::new(wake)), woken }
+            let terms = openings.into_iter().map(term).collect();
+            Bench { models: Models::of(terms, share, at(0), Arc::new(wake)), woken }
         }
 
-        /// Waits for the thread's next report and takes it in at this time.
+        /// Waits for the thread's next report and takes it in at this time; the engine takes every forecast.
         fn hear(&mut self, seconds: i64) -> Option<Forecast> {
+            let forecast = self.hear_unjudged(seconds)?;
+            self.models.accepted(forecast.member);
+            Some(forecast)
+        }
+
+        fn hear_unjudged(&mut self, seconds: i64) -> Option<Forecast> {
             self.woken.recv().expect("the thread lives");
             self.models.forecast(at(seconds))
         }
@@ -849,6 +656,21 @@ mod tests {
         let ages: Vec<i64> = forecast.ahead.iter().map(|a| a.age.as_nanos() / 1_000_000_000).collect();
         assert_eq!(ages, [30, 60, 90, 120]);
         assert!(forecast.ahead.iter().all(|a| a.sigma.is_some_and(|s| s > Span::ZERO)));
+    }
+
+    #[test]
+    fn a_model_without_the_quantiles_forecasts_without_a_deviation() {
+        for levels in [Levels::None, Levels::Trained(vec![0.5])] {
+            let open: Opening =
+                Box::new(move || Ok(Box::new(Fake(|_: &Task, _| 1.0, false, levels.clone()))));
+            let mut bench = Bench::new(open, 1.0);
+            bench.hear(1);
+            assert!(bench.ask(2));
+            let forecast = bench.hear(3);
+            assert_eq!(bench.health(), &Health::Ready);
+            let ahead = forecast.expect("a forecast").ahead;
+            assert!(ahead.len() == 4 && ahead.iter().all(|a| a.sigma.is_none()), "{ahead:?}");
+        }
     }
 
     #[test]
@@ -900,6 +722,25 @@ mod tests {
     }
 
     #[test]
+    fn two_models_share_the_processor_by_turns() {
+        let members = [Member::ShortTerm, Member::LongTerm];
+        let mut bench = Bench::of(members.map(|member| (member, fake(|_, _| 0.0))), 0.01);
+        for _ in members {
+            bench.hear(1);
+        }
+        let asked = [0, 100, 200, 300].map(|second| {
+            assert!(bench.ask(second + 2), "both are due");
+            let asked = bench.hear(second + 3).map(|forecast| forecast.member);
+            // As if it had taken most of a second: both are due again before the rest is over.
+            bench.models.rest_until = at(second + 90);
+            assert!(!bench.ask(second + 50));
+            asked
+        });
+        let [short, long] = members.map(Some);
+        assert_eq!(asked, [short, long, short, long]);
+    }
+
+    #[test]
     fn a_model_that_panics_is_never_asked_again() {
         let mut bench = Bench::new(fake(|_, _| panic!("a bug")), 1.0);
         bench.hear(1);
@@ -922,30 +763,41 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_model_is_looked_for_again() {
+    fn a_model_whose_forecasts_are_refused_is_asked_less_and_less() {
+        let mut bench = Bench::new(fake(|_, _| 0.0), 1.0);
+        bench.hear(1);
+        assert!(bench.ask(2));
+        let mut judged = 3;
+        for wait in [60, 120, 240] {
+            let forecast = bench.hear_unjudged(judged).expect("a forecast");
+            bench.models.refuse(forecast.member, "far off".into(), at(judged));
+            assert_eq!(bench.health(), &Health::Failing("far off".into()));
+            assert!(!bench.ask(judged + wait - 1) && bench.ask(judged + wait));
+            judged += wait;
+        }
+        assert!(bench.hear(judged).is_some());
+        assert_eq!((bench.health(), bench.models.standings[0].retry), (&Health::Ready, RETRY));
+    }
+
+    #[test]
+    fn a_missing_model_is_looked_for_again_every_minute() {
         let tries = Arc::new(AtomicUsize::new(0));
         let count = tries.clone();
         let open: Opening = Box::new(move || match count.fetch_add(1, Ordering::Relaxed) {
-            0 => Err("not there; pull it".into()),
-            _ => Ok(Box::new(Fake(|_: &Task, _| 0.0, false))),
+            0..3 => Err("not there; pull it".into()),
+            _ => Ok(Box::new(Fake(|_: &Task, _| 0.0, false, Levels::Any))),
         });
         let mut bench = Bench::new(open, 1.0);
         bench.hear(1);
         assert_eq!(bench.health(), &Health::Missing("not there; pull it".into()));
-        assert!(!bench.ask(30) && bench.ask(61));
-        bench.hear(62);
-        assert!(bench.hear(62).is_some() || bench.counts().answered == 1);
-        assert_eq!((bench.health(), tries.load(Ordering::Relaxed)), (&Health::Ready, 2));
-    }
-
-    #[test]
-    fn a_series_without_anything_in_it_is_not_forecast() {
-        for series in [vec![1e-6; 50], vec![f64::NAN; 50], (0..10).map(f64::from).collect(), vec![]] {
-            assert!(Scaled::of(&series).is_none(), "{series:?}");
+        for minute in [61, 121] {
+            assert!(!bench.ask(minute - 1) && bench.ask(minute));
+            bench.hear(minute);
+            assert!(matches!(bench.health(), Health::Missing(_)));
         }
-        let gaps: Vec<f64> =
-            (0..40).map(|i| if i % 2 == 0 { f64::NAN } else { f64::from(i) * 1e-12 }).collect();
-        let scaled = Scaled::of(&gaps).expect("half of it is known");
-        assert_eq!((scaled.values[39], scaled.values[0].is_nan()), (0.0, true));
+        assert!(!bench.ask(180) && bench.ask(181));
+        bench.hear(182);
+        assert!(bench.hear(182).is_some() || bench.counts().answered == 1);
+        assert_eq!((bench.health(), tries.load(Ordering::Relaxed)), (&Health::Ready, 4));
     }
 }
