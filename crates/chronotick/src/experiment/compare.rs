@@ -5,6 +5,7 @@
 //! difference that is smaller than its bootstrap interval is none.
 
 use super::table::nanos;
+use crate::watch::clean;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -94,7 +95,7 @@ impl Run {
         };
         let open = |path: &PathBuf| {
             let mut run = Run::open(path)?;
-            run.series.iter_mut().for_each(|series| series.file = label(path));
+            run.series.iter_mut().for_each(|series| series.file = clean(&label(path)));
             Ok(run)
         };
         paths.iter().map(open).collect()
@@ -176,7 +177,7 @@ fn ways(header: &csv::StringRecord) -> (Vec<String>, Vec<Cell>) {
     let (mut names, mut cells) = (vec!["system clock".to_owned()], vec![Cell::System]);
     for (i, name) in header.iter().enumerate() {
         if let Some(fix) = name.trim().strip_prefix(FIX) {
-            names.push(fix.to_owned());
+            names.push(clean(fix));
             cells.push(Cell::Time(i));
         }
     }
@@ -219,7 +220,7 @@ fn series(file: &str, ways: &[String], lines: &[Line]) -> Vec<Series> {
             (gap <= 3.0 * usual).then_some(((l.hours - before.0) * 3600.0, l.added[i]? - reference))
         });
         let between = between.collect();
-        Series { file: file.into(), way: way.clone(), errors, samples, between }
+        Series { file: clean(file), way: way.clone(), errors, samples, between }
     };
     ways.iter().enumerate().map(of).filter(|s| s.errors.len() >= FEWEST).collect()
 }
@@ -558,5 +559,23 @@ mod tests {
         let all = [half.percent, half.low, half.high];
         assert!(all.iter().all(|percent| (percent - 50.0).abs() < 1e-9), "{half:?}");
         assert_eq!(improvement(&series(38, 0.5), &series(0, 1.0), true), None);
+    }
+
+    #[test]
+    fn files_are_known_by_their_place_and_foreign_names_command_no_terminal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x\u{1b}[2J.csv");
+        let mut text = "system_time,ntp_offset_ms,chronotick_time_\u{1b}[31mfix\n".to_owned();
+        for i in 0..20 {
+            text += &format!("{i},{},{i}.001\n", i % 3 + 2);
+        }
+        std::fs::write(&path, text).unwrap();
+        let runs = Run::open_all(&[path.clone(), path]).unwrap();
+        let scores = scores(&runs);
+        let shown = table(&scores);
+        assert!(!shown.contains('\u{1b}') && shown.contains("\\u{1b}[31mfix"), "{shown}");
+        // The second is compared with the first also where both are one file.
+        let over: Vec<_> = scores.iter().map(|s| (s.over_system.is_some(), s.over_first.is_some())).collect();
+        assert_eq!(over, [(false, true), (true, false), (false, true), (true, true)]);
     }
 }
