@@ -185,8 +185,26 @@ impl History {
     /// # Errors
     /// Those of the database.
     pub fn samples(&self, from: Timestamp, until: Timestamp) -> Result<Vec<Sample>, HistoryError> {
+        self.samples_where(WITHIN, from, until)
+    }
+
+    /// The same by corrected time as it was known then, whatever the system clock showed; of one that was off by more
+    /// than two days nothing is found.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn samples_by_utc(&self, from: Timestamp, until: Timestamp) -> Result<Vec<Sample>, HistoryError> {
+        self.samples_where(WITHIN_UTC, from, until)
+    }
+
+    fn samples_where(
+        &self,
+        within: &str,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Sample>, HistoryError> {
         let sql = format!(
-            "SELECT * FROM ({COLUMNS} FROM samples {WITHIN} UNION ALL {COLUMNS} FROM minutes {WITHIN}) ORDER BY id"
+            "SELECT * FROM ({COLUMNS} FROM samples {within} UNION ALL {COLUMNS} FROM minutes {within}) ORDER BY id"
         );
         self.collect(&sql, from, until, |row| {
             let system = Timestamp::from_nanos(row.get(4)?);
@@ -356,6 +374,9 @@ const COLUMNS: &str = "SELECT id, run, epoch, stepped, system_ns, raw_ns, offset
     state, source, later_offset_ns, later_sigma_ns, later_early_ns, later_late_ns,
     coalesce(later_rate, rate), coalesce(later_growth, growth), (SELECT boot FROM runs WHERE runs.id = run) AS boot";
 const WITHIN: &str = "WHERE system_ns >= ?1 AND system_ns < ?2";
+// The index is of readings: around them it finds what is to be looked at.
+const WITHIN_UTC: &str = "WHERE system_ns >= ?1 - 172800000000000 AND system_ns < ?2 + 172800000000000
+    AND system_ns + offset_ns >= ?1 AND system_ns + offset_ns < ?2";
 
 fn span(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Span> {
     row.get(column).map(Span::from_nanos)

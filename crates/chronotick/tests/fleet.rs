@@ -90,6 +90,36 @@ fn one_command_compares_two_nodes_and_can_be_repeated() {
 }
 
 #[test]
+fn what_a_host_began_before_it_failed_is_stopped_unless_it_serves_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let experiment = |length: &str| {
+        let server = time_server(Span::ZERO);
+        format!("experiment:\n  name: relay\n  duration: {length}\n  ntp_server: [\"{server}\"]\n")
+    };
+    // Where its folder should be is a file: the daemon begins, and the experiment cannot.
+    let there = dir.path().join("hosts/full/a folder/full");
+    fs::create_dir_all(&there).unwrap();
+    fs::write(there.join("relay"), "").unwrap();
+    prepare(dir.path(), "[full]", &experiment("90s"));
+    let run = fleet(dir.path(), &["run"]);
+    let told = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{told}");
+    assert!(told.contains("the experiment has ended") && told.contains("1 process has ended"), "{told}");
+
+    prepare(dir.path(), "[busy]", &experiment("90s"));
+    for step in ["deploy", "start"] {
+        let begun = fleet(dir.path(), &[step]);
+        assert!(begun.status.success(), "{begun:?}");
+    }
+    let inventory = fs::read_to_string(dir.path().join("fleet.yaml")).unwrap();
+    fs::write(dir.path().join("fleet.yaml"), inventory.replace("90s", "80s")).unwrap();
+    let run = fleet(dir.path(), &["run"]);
+    let stopped = fleet(dir.path(), &["stop"]);
+    assert!(text(&run.stderr).contains("other settings"), "{run:?}");
+    assert!(text(&stopped.stdout).contains("2 processes have ended"), "{stopped:?}");
+}
+
+#[test]
 fn who_fails_is_counted_and_said_in_plain_text() {
     let dir = tempfile::tempdir().unwrap();
     prepare(dir.path(), "[up, down, odd, endless]", "");

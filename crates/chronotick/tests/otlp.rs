@@ -39,6 +39,13 @@ fn a_collector_gets_metrics_also_after_it_refused_and_a_last_time_at_the_end() {
     assert_eq!(refused.headers["content-type"], "application/json");
     status.store(200, Ordering::Relaxed);
     let taken = heard.recv_timeout(PATIENCE).unwrap();
+    let start = |request: &Request| {
+        let sent: Value = serde_json::from_slice(&request.body).unwrap();
+        let metrics = sent["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().unwrap().clone();
+        let events = metrics.into_iter().find(|metric| metric["name"] == "chronotick_events_total").unwrap();
+        events["sum"]["dataPoints"][0]["startTimeUnixNano"].clone()
+    };
+    assert_eq!(start(&refused), start(&taken), "the counters have begun once");
     let taken: Value = serde_json::from_slice(&taken.body).unwrap();
     let metrics = taken["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().unwrap();
     let state = metrics.iter().find(|metric| metric["name"] == "chronotick_state").unwrap();

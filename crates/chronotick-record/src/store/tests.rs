@@ -195,6 +195,21 @@ fn a_system_clock_that_is_weeks_behind_loses_nothing() {
     assert!((60..=62).contains(&kept()), "{}", kept());
 }
 
+#[test]
+fn corrected_time_finds_the_samples_of_a_clock_that_is_minutes_off() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = store(dir.path());
+    for lag in [-600, 600] {
+        let rows: Vec<Row> = (0..60).map(|i| sample(10 * i, Span::from_secs(lag))).collect();
+        store.write(&rows, at(600)).expect("written");
+    }
+    let history = History::open_read_only(dir.path()).expect("opens");
+    assert_eq!(history.samples_by_utc(at(100), at(200)).expect("read").len(), 20);
+    assert!(history.samples(at(100), at(200)).expect("read").is_empty());
+    let always = (Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(i64::MAX));
+    assert_eq!(history.samples_by_utc(always.0, always.1).expect("read").len(), 120);
+}
+
 /// When every sample has become part of a minute, the next samples are still other ones.
 #[test]
 fn minutes_of_later_samples_are_kept_too() {

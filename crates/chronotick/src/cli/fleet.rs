@@ -180,8 +180,10 @@ fn one(fleet: &Fleet, step: Step) -> Result<usize, Failure> {
 /// The whole experiment; hosts that fail are left behind.
 fn whole(fleet: &Fleet, experiment: &Experiment) -> Result<usize, Failure> {
     let deployed = fleet.without_failed(&done(fleet, Step::Deploy));
-    let begun = deployed.without_failed(&done(&deployed, Step::Start));
+    let started = done(&deployed, Step::Start);
+    let (begun, ours) = (deployed.without_failed(&started), deployed.without_busy(&started));
     if begun.inventory().hosts.is_empty() {
+        done(&ours, Step::Stop);
         return Ok(fleet.inventory().hosts.len());
     }
     eprintln!(
@@ -193,8 +195,8 @@ fn whole(fleet: &Fleet, experiment: &Experiment) -> Result<usize, Failure> {
     let finished = begun.inventory().hosts.iter().zip(&collected);
     let good = finished.filter(|(host, outcome)| outcome.is_ok() && !lost.contains_key(&host.name)).count();
     let compared = comparison(&begun, experiment);
-    // Whatever the comparison says: nothing is left running.
-    let stopped = done(&begun, Step::Stop);
+    // Whatever the comparison says: nothing is left running, nor where only the daemon has begun.
+    let stopped = done(&ours, Step::Stop);
     compared?;
     let unstopped = stopped.iter().filter(|outcome| outcome.is_err()).count();
     Ok((fleet.inventory().hosts.len() - good).max(unstopped))

@@ -5,6 +5,7 @@
 //! difference that is smaller than its bootstrap interval is none.
 
 use super::table::nanos;
+use crate::watch::clean;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -20,6 +21,8 @@ pub struct Series {
     pub way: String,
     /// At the queries: hours since the first sample, and error in ms, estimate − reference.
     pub errors: Vec<(f64, f64)>,
+    /// Which of the file's samples each of these errors is of.
+    pub samples: Vec<usize>,
     /// At every sample between two queries, by the line through these: seconds since the query that was known then, and
     /// the same error.
     pub between: Vec<(f64, f64)>,
@@ -92,7 +95,7 @@ impl Run {
         };
         let open = |path: &PathBuf| {
             let mut run = Run::open(path)?;
-            run.series.iter_mut().for_each(|series| series.file = label(path));
+            run.series.iter_mut().for_each(|series| series.file = clean(&label(path)));
             Ok(run)
         };
         paths.iter().map(open).collect()
@@ -174,7 +177,7 @@ fn ways(header: &csv::StringRecord) -> (Vec<String>, Vec<Cell>) {
     let (mut names, mut cells) = (vec!["system clock".to_owned()], vec![Cell::System]);
     for (i, name) in header.iter().enumerate() {
         if let Some(fix) = name.trim().strip_prefix(FIX) {
-            names.push(fix.to_owned());
+            names.push(clean(fix));
             cells.push(Cell::Time(i));
         }
     }
@@ -205,8 +208,8 @@ fn series(file: &str, ways: &[String], lines: &[Line]) -> Vec<Series> {
     let queries: Vec<(f64, f64)> = lines.iter().filter_map(|l| Some((l.hours, l.reference?))).collect();
     let usual = usual_gap(&queries);
     let of = |(i, way): (usize, &String)| {
-        let judged = |l: &Line| Some((l.hours, l.added[i]? - l.reference?));
-        let errors = lines.iter().filter_map(judged).collect();
+        let judged = |(n, l): (usize, &Line)| Some(((l.hours, l.added[i]? - l.reference?), n));
+        let (errors, samples) = lines.iter().enumerate().filter_map(judged).unzip();
         let between = lines.iter().filter_map(|l| {
             // A query on this very line is not known yet to what is judged by it.
             let next = queries.partition_point(|(h, _)| *h < l.hours);
@@ -217,7 +220,7 @@ fn series(file: &str, ways: &[String], lines: &[Line]) -> Vec<Series> {
             (gap <= 3.0 * usual).then_some(((l.hours - before.0) * 3600.0, l.added[i]? - reference))
         });
         let between = between.collect();
-        Series { file: file.into(), way: way.clone(), errors, between }
+        Series { file: clean(file), way: way.clone(), errors, samples, between }
     };
     ways.iter().enumerate().map(of).filter(|s| s.errors.len() >= FEWEST).collect()
 }
@@ -249,7 +252,7 @@ pub struct Score {
     pub p99_ms: f64,
     /// The largest absolute error.
     pub max_ms: f64,
-    /// By how much its mean absolute error is smaller than the system clock's in the same file.
+    /// By how much its mean absolute error is smaller than the system clock's at the same samples of the same file.
     pub over_system: Option<Improvement>,
     /// By how much it is smaller than that of the first file's first way beside the system clock.
     pub over_first: Option<Improvement>,
@@ -294,15 +297,15 @@ pub fn scores(runs: &[Run]) -> Vec<Score> {
     let first = runs.first().and_then(|run| run.series.get(1).or(run.series.first()));
     let longest =
         runs.iter().flat_map(|r| &r.series).flat_map(|s| &s.between).map(|b| b.0).fold(0.0, f64::max);
-    let of = |run: &Run, s: &Series| {
-        let system = run.series.iter().find(|other| other.way == "system clock");
-        let over = |other: Option<&Series>| {
-            let other = other.filter(|o| (&o.file, &o.way) != (&s.file, &s.way))?;
-            improvement(s, other)
+    let of = |index: usize, s: &Series| {
+        // Names tell nothing here: a file may be given twice, and a foreign one may name its ways as it likes.
+        let over = |other: Option<&Series>, same_file: bool| {
+            improvement(s, other.filter(|other| !std::ptr::eq(*other, s))?, same_file)
         };
-        Score { over_system: over(system), over_first: over(first), ..score(s, longest) }
+        let system = runs[index].series.first();
+        Score { over_system: over(system, true), over_first: over(first, index == 0), ..score(s, longest) }
     };
-    runs.iter().flat_map(|run| run.series.iter().map(move |s| of(run, s))).collect()
+    runs.iter().enumerate().flat_map(|(i, run)| run.series.iter().map(move |s| of(i, s))).collect()
 }
 
 fn score(s: &Series, longest: f64) -> Score {
@@ -336,22 +339,29 @@ fn score(s: &Series, longest: f64) -> Score {
     }
 }
 
-/// By how much `better` is better than `worse`. Neighbouring errors resemble each other, so that whole blocks are drawn;
-/// errors of the same samples are drawn together.
-fn improvement(better: &Series, worse: &Series) -> Option<Improvement> {
+/// By how much `better` is better than `worse`; of one file, at the samples that both have. Neighbouring errors resemble
+/// each other, so that whole blocks are drawn; errors of the same samples are drawn together.
+fn improvement(better: &Series, worse: &Series, same_file: bool) -> Option<Improvement> {
     let sizes = |s: &Series| s.errors.iter().map(|(_, e)| e.abs()).collect::<Vec<f64>>();
-    let (a, b) = (sizes(better), sizes(worse));
+    let (mut a, mut b) = (sizes(better), sizes(worse));
+    if same_file {
+        let both =
+            |(sample, size): (&usize, &f64)| Some((*size, b[worse.samples.binary_search(sample).ok()?]));
+        (a, b) = better.samples.iter().zip(&a).filter_map(both).unzip();
+    }
+    if a.len() < FEWEST || b.len() < FEWEST {
+        return None;
+    }
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
     let percent = |a: f64, b: f64| 100.0 * (1.0 - a / b);
     if mean(&b) == 0.0 {
         return None;
     }
-    let paired = better.file == worse.file && a.len() == b.len();
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let mut drawn: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
             let picks = blocks(a.len(), &mut random);
-            let others = if paired { picks.clone() } else { blocks(b.len(), &mut random) };
+            let others = if same_file { picks.clone() } else { blocks(b.len(), &mut random) };
             let of = |all: &[f64], picks: &[usize]| {
                 picks.iter().map(|i| all[*i]).sum::<f64>() / picks.len() as f64
             };
@@ -471,8 +481,9 @@ mod tests {
         let shown = table(&scores(&runs));
         assert!(shown.contains("CAUTION: 4 queries are too few"), "{shown}");
         assert!(!table(&scores(&[made(40)])).contains("CAUTION"));
-        let series = Series { file: "f".into(), way: "w".into(), errors: vec![], between: vec![] };
-        let micros = Series { errors: (0..20).map(|i| (f64::from(i), 4e-6)).collect(), ..series };
+        let errors = (0..20).map(|i| (f64::from(i), 4e-6)).collect();
+        let samples = (0..20).collect();
+        let micros = Series { file: "f".into(), way: "w".into(), errors, samples, between: vec![] };
         let shown = table(&scores(&[Run { series: vec![micros], drift: vec![] }]));
         assert!(shown.contains(" 0.000004 "), "{shown}");
     }
@@ -528,9 +539,43 @@ mod tests {
             file: seed.to_string(),
             way: "w".into(),
             errors: noise(seed),
+            samples: (0..200).collect(),
             between: vec![],
         };
-        let chance = improvement(&series(1), &series(2)).unwrap();
+        let chance = improvement(&series(1), &series(2), false).unwrap();
         assert!(chance.low < 0.0 && chance.high > 0.0, "{chance:?}");
+    }
+
+    #[test]
+    fn ways_of_one_file_are_compared_where_both_have_answers() {
+        let series = |from: usize, worse: f64| {
+            let size = |i: usize| (i as f64, worse * (1.0 + (i * i % 17) as f64));
+            let samples: Vec<usize> = (from..40).collect();
+            let errors = samples.iter().map(|i| size(*i)).collect();
+            Series { file: "f".into(), way: "w".into(), errors, samples, between: vec![] }
+        };
+        // Half as much at each, of which only the first has none: there is nothing that chance could change.
+        let half = improvement(&series(1, 0.5), &series(0, 1.0), true).unwrap();
+        let all = [half.percent, half.low, half.high];
+        assert!(all.iter().all(|percent| (percent - 50.0).abs() < 1e-9), "{half:?}");
+        assert_eq!(improvement(&series(38, 0.5), &series(0, 1.0), true), None);
+    }
+
+    #[test]
+    fn files_are_known_by_their_place_and_foreign_names_command_no_terminal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x\u{1b}[2J.csv");
+        let mut text = "system_time,ntp_offset_ms,chronotick_time_\u{1b}[31mfix\n".to_owned();
+        for i in 0..20 {
+            text += &format!("{i},{},{i}.001\n", i % 3 + 2);
+        }
+        std::fs::write(&path, text).unwrap();
+        let runs = Run::open_all(&[path.clone(), path]).unwrap();
+        let scores = scores(&runs);
+        let shown = table(&scores);
+        assert!(!shown.contains('\u{1b}') && shown.contains("\\u{1b}[31mfix"), "{shown}");
+        // The second is compared with the first also where both are one file.
+        let over: Vec<_> = scores.iter().map(|s| (s.over_system.is_some(), s.over_first.is_some())).collect();
+        assert_eq!(over, [(false, true), (true, false), (false, true), (true, true)]);
     }
 }

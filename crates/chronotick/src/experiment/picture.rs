@@ -134,9 +134,10 @@ fn drift(runs: &[Run]) -> Plot {
 
 /// By how much each way's mean |error| is smaller than the system clock's, by the time since the newest query.
 fn by_age(scores: &[Score]) -> Plot {
-    let systems: Vec<&Score> = scores.iter().filter(|s| s.way == "system clock").collect();
-    let better = |s: &Score| {
-        let system = systems.iter().find(|system| system.file == s.file)?;
+    let files = scores.iter().filter(|s| s.way == "system clock").count();
+    let better = |(i, s): (usize, &Score)| {
+        // The ways of a file come after its system clock.
+        let system = scores[..i].iter().rfind(|s| s.way == "system clock")?;
         let points: Vec<(f64, f64)> = s
             .by_age
             .iter()
@@ -146,10 +147,11 @@ fn by_age(scores: &[Score]) -> Plot {
                 Some(((aged.from_s + aged.to_s) / 2.0, 100.0 * (1.0 - share)))
             })
             .collect();
-        let named = if systems.len() == 1 { s.way.clone() } else { format!("{} {}", s.file, s.way) };
+        let named = if files == 1 { s.way.clone() } else { format!("{} {}", s.file, s.way) };
         Some((named, points))
     };
-    let ways = scores.iter().filter(|s| s.way != "system clock" && SHOWN.contains(&s.way.as_str()));
+    let ways = scores.iter().enumerate();
+    let ways = ways.filter(|(_, s)| s.way != "system clock" && SHOWN.contains(&s.way.as_str()));
     let named: Vec<(String, Vec<(f64, f64)>)> = ways.filter_map(better).take(COLOURS).collect();
     let all = || named.iter().flat_map(|(_, points)| points);
     Plot {
@@ -172,6 +174,7 @@ mod tests {
             file: "a<b".into(),
             way: way.into(),
             errors: errors(by),
+            samples: (0..20).collect(),
             between: (1..60).map(|i| (f64::from(i), by)).collect(),
         };
         let run =
@@ -181,5 +184,26 @@ mod tests {
         assert!(page.contains("a&lt;b") && !page.contains("a<b") && !page.contains("NaN"), "{page}");
         assert_eq!(page.matches("role=\"img\"").count(), 4);
         assert!(page.contains("+87.5 %"));
+    }
+
+    #[test]
+    fn each_file_is_beside_its_own_system_clock_whatever_it_is_called() {
+        let series = |way: &str, by: f64| Series {
+            file: "one".into(),
+            way: way.into(),
+            errors: (0..20).map(|i| (f64::from(i), by)).collect(),
+            samples: (0..20).collect(),
+            between: (1..60).map(|i| (f64::from(i), by)).collect(),
+        };
+        let run = |system: f64| Run {
+            series: vec![series("system clock", system), series("fix1", 1.0)],
+            drift: vec![],
+        };
+        let plot = by_age(&scores(&[run(4.0), run(2.0)]));
+        let first = |layer: &Layer| match &layer.shape {
+            Shape::Line(points) => points[0].1,
+            _ => f64::NAN,
+        };
+        assert_eq!(plot.layers.iter().map(first).collect::<Vec<_>>(), [75.0, 50.0]);
     }
 }

@@ -18,7 +18,7 @@ mod ssh;
 use crate::config::{FleetHost, Inventory};
 use crate::snapshot::Snapshot;
 use crate::watch::clean;
-use script::{START, STATUS, STOP, quoted, script};
+use script::{BUSY, START, STATUS, STOP, quoted, script};
 use ssh::{SHELL, Ssh};
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -112,6 +112,15 @@ impl Fleet {
         let mut outcomes = outcomes.iter();
         inventory.hosts.retain(|_| outcomes.next().is_some_and(Result::is_ok));
         Fleet::new(inventory)
+    }
+
+    /// The same fleet without the hosts on which, as they said when they were to start, an experiment with other settings
+    /// runs: that is not ours to end. Others that failed may have begun the daemon before.
+    pub fn without_busy(&self, started: &[Outcome<String>]) -> Fleet {
+        let busy = |outcome: &Outcome<String>| outcome.as_ref().is_err_and(|why| why.starts_with(BUSY));
+        let ours: Vec<_> =
+            started.iter().map(|outcome| if busy(outcome) { Err(BUSY.into()) } else { Ok(()) }).collect();
+        self.without_failed(&ours)
     }
 
     /// What a step would do, as command lines for a shell and the scripts that they read. Nothing is reached for that.

@@ -68,6 +68,9 @@ mv -f "$file.new" "$file" || fault "$file cannot be put in its place"
 echo settled
 "#;
 
+/// How the fault begins that `START` finds where somebody else's experiment runs.
+pub(super) const BUSY: &str = "the experiment runs with other settings";
+
 /// Begins the daemon and the experiment, or leaves them as they are.
 pub(super) const START: &str = r#"
 cd "$dir" && here=$(pwd -P) || fault "nothing is deployed there; deploy first"
@@ -177,6 +180,11 @@ mod tests {
             let said = Command::new("sh").args(["-c", &format!("printf %s {}", quoted(&value))]).output().unwrap();
             prop_assert_eq!(String::from_utf8(said.stdout).unwrap(), value);
         }
+    }
+
+    #[test]
+    fn a_busy_host_says_so() {
+        assert!(START.contains(&format!("fault \"{BUSY};")));
     }
 
     #[test]

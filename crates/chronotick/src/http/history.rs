@@ -7,10 +7,11 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use chronotick_clock::{ClockPair, Timestamp};
+use chronotick_clock::Timestamp;
 use chronotick_record::{History as Record, HistoryError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::PathBuf;
 use tokio::sync::Semaphore;
 
@@ -44,7 +45,9 @@ pub(super) async fn history(
     let missing = limit - points.len();
     if let (Some(dir), Some(_), 1..) = (served.subject.door.state_dir(), &wanted.since, missing) {
         let until = points.first().map_or(i64::MAX, |point| point.utc_ns);
-        let mut older = recorded(dir.to_owned(), since, until, missing).await?;
+        let (reading, pair) = served.subject.door.now_and_system();
+        let now = if reading.is_known() { reading.estimate } else { pair.system };
+        let mut older = recorded(dir.to_owned(), since..until, now, missing).await?;
         older.append(&mut points);
         points = older;
     }
@@ -53,14 +56,19 @@ pub(super) async fn history(
 
 /// The newest `limit` points of the history file in `dir` between two instants. It is read on a thread for slow things, by
 /// so many callers at a time that a crowd cannot load the disk.
-async fn recorded(dir: PathBuf, since: i64, until: i64, limit: usize) -> Result<Vec<Point>, Problem> {
+async fn recorded(
+    dir: PathBuf,
+    Range { start: since, end: until }: Range<i64>,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Point>, Problem> {
     static READERS: Semaphore = Semaphore::const_new(2);
     let _seat = READERS.acquire().await;
     let read = tokio::task::spawn_blocking(move || {
         // Of what is old there is a point a minute: so far back is enough, and no more is taken into memory.
-        let furthest = until.min(ClockPair::now().system.as_nanos()).saturating_sub(limit as i64 * MINUTE);
+        let furthest = until.min(now.as_nanos()).saturating_sub(limit as i64 * MINUTE);
         let from = Timestamp::from_nanos(since.saturating_add(1).max(furthest));
-        Record::open_read_only(&dir)?.samples(from, Timestamp::from_nanos(until))
+        Record::open_read_only(&dir)?.samples_by_utc(from, Timestamp::from_nanos(until))
     });
     match read.await {
         Ok(Ok(samples)) => {

@@ -86,11 +86,27 @@ pub(super) async fn serve(
     counts: &Counts,
     mut stopped: watch::Receiver<()>,
 ) {
-    let Some(listener) = listen(address, &mut stopped).await else { return };
-    let seats = Arc::new(Semaphore::new(seats()));
+    if let Some(listener) = listen(address, &mut stopped).await {
+        accept(listener, seats(), routes, counts, stopped).await;
+    }
+}
+
+/// Serves so many connections at the same time; others wait.
+async fn accept(
+    listener: TcpListener,
+    seats: usize,
+    routes: Router,
+    counts: &Counts,
+    mut stopped: watch::Receiver<()>,
+) {
+    let seats = Arc::new(Semaphore::new(seats));
     let farewell = GracefulShutdown::new();
     loop {
-        let seat = seats.clone().acquire_owned().await;
+        let seat = tokio::select! {
+            seat = seats.clone().acquire_owned() => seat,
+            // Callers that keep every seat do not keep the daemon.
+            _ = stopped.changed() => break,
+        };
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -257,5 +273,27 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_who_keep_every_seat_do_not_keep_the_daemon() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(());
+        let counts = Arc::new(Counts::default());
+        let own = counts.clone();
+        let served = tokio::spawn(async move { accept(listener, 1, Router::new(), &own, stopped).await });
+        let _caller = TcpStream::connect(address).await.unwrap();
+        while counts.connections.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(stop);
+        // Far longer than the farewell: it ends at all.
+        tokio::time::timeout(10 * FAREWELL, served).await.expect("it ends").unwrap();
     }
 }

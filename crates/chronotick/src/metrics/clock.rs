@@ -39,7 +39,7 @@ pub(super) fn of(door: &Door) -> Vec<Family> {
 /// Events since the start, by kind.
 pub fn events(happened: &BTreeMap<String, u64>) -> Family {
     let mut family = Family::counter("chronotick_events_total", "Events since the daemon's start, by kind.");
-    for kind in ["state", "verdict", "source_step", "majority", "disruption"] {
+    for kind in ["state", "verdict", "source_step", "majority", "disruption", "system_step"] {
         family.add(&[("kind", kind)], happened.get(kind).copied().unwrap_or(0) as f64);
     }
     family

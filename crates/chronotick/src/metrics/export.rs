@@ -5,7 +5,7 @@ use super::otlp::{Origin, request};
 use super::{Subject, events, of};
 use crate::config::Otlp;
 use crate::feed::{Follower, News};
-use chronotick_clock::Span;
+use chronotick_clock::{Span, Timestamp};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -29,6 +29,8 @@ struct Exporter {
     url: String,
     host: String,
     happened: BTreeMap<String, u64>,
+    /// Since when the daemon has counted, and whether that is by known time.
+    start: Option<(Timestamp, bool)>,
     failing: bool,
 }
 
@@ -43,8 +45,9 @@ impl Export {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let url = collector.metrics_url();
         log::info!("OTLP: metrics go to {url} every {} s", interval.as_secs());
+        let happened = BTreeMap::new();
         let mut exporter =
-            Exporter { subject, agent: agent(), url, host, happened: BTreeMap::new(), failing: false };
+            Exporter { subject, agent: agent(), url, host, happened, start: None, failing: false };
         let thread = std::thread::Builder::new().name("otlp".into());
         Ok(Some(Export(thread.spawn(move || exporter.run(&follower, interval))?)))
     }
@@ -79,9 +82,8 @@ impl Exporter {
         families.push(events(&self.happened));
         let (reading, system) = self.subject.door.clock.now_and_system();
         let now = if reading.is_known() { reading.estimate } else { system };
-        let uptime =
-            self.subject.door.snapshot().map_or(Span::ZERO, |s| Span::from_secs_f64(s.uptime_seconds));
-        let body = request(&families, Origin { host: &self.host, now, uptime }).to_string();
+        let start = self.started(now, reading.is_known());
+        let body = request(&families, Origin { host: &self.host, now, start }).to_string();
         match (self.post(&body), self.failing) {
             (Ok(()), true) => {
                 log::info!("OTLP: {} takes metrics again", self.url);
@@ -92,6 +94,18 @@ impl Exporter {
                 self.failing = true;
             }
             _ => {}
+        }
+    }
+
+    /// Since when the daemon has counted: told once, and once more when time is known at last.
+    fn started(&mut self, now: Timestamp, known: bool) -> Timestamp {
+        match self.start {
+            Some((start, certain)) if certain || !known => start,
+            _ => {
+                let status = self.subject.door.snapshot();
+                let uptime = status.map_or(Span::ZERO, |s| Span::from_secs_f64(s.uptime_seconds));
+                self.start.insert((now - uptime, known)).0
+            }
         }
     }
 

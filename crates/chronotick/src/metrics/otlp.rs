@@ -3,7 +3,7 @@
 //! dashboards and rules read both.
 
 use super::family::{Family, Kind, Sample};
-use chronotick_clock::{Span, Timestamp};
+use chronotick_clock::Timestamp;
 use serde_json::{Value, json};
 
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`: counters count from the start.
@@ -16,8 +16,8 @@ pub struct Origin<'a> {
     pub host: &'a str,
     /// The time of the samples.
     pub now: Timestamp,
-    /// How long the daemon has counted.
-    pub uptime: Span,
+    /// Since when the daemon has counted; the same in each request, or a collector takes the counters to have begun anew.
+    pub start: Timestamp,
 }
 
 /// A request with all families; those without a sample are left out.
@@ -38,7 +38,7 @@ pub fn request(families: &[Family], origin: Origin<'_>) -> Value {
 
 fn metric(family: &Family, origin: Origin<'_>) -> Value {
     let now = origin.now.as_nanos().max(0).to_string();
-    let start = (origin.now - origin.uptime).as_nanos().max(0).to_string();
+    let start = origin.start.min(origin.now).as_nanos().max(0).to_string();
     let point = |sample: &Sample| {
         let labels = sample.labels.iter().map(|(name, text)| (*name, text.as_str()));
         json!({"attributes": attributes(labels), "startTimeUnixNano": start, "timeUnixNano": now, "asDouble": sample.value})
@@ -79,7 +79,8 @@ mod tests {
             Family::gauge("x_unknown_seconds", "Nothing.").is(None),
         ];
         let now = Timestamp::from_nanos(1_800_000_000_000_000_001);
-        let request = request(&families, Origin { host: "h", now, uptime: Span::from_secs(2) });
+        let start = now - chronotick_clock::Span::from_secs(2);
+        let request = request(&families, Origin { host: "h", now, start });
         let scoped = &request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"];
         assert_eq!(
             *scoped,

@@ -11,12 +11,12 @@ use std::path::Path;
 /// No sample of the history stands for longer: they come every ten seconds, and every minute where they are old.
 pub const LONGEST: Span = Span::from_secs(90);
 
-/// The samples of a stretch of time, from the history in a state directory.
+/// The samples of a stretch of corrected time, from the history in a state directory.
 ///
 /// # Errors
 /// If there is no history, or it cannot be read.
 pub fn points(dir: &Path, from: Timestamp, until: Timestamp) -> Result<Vec<Point>, HistoryError> {
-    let samples = History::open_read_only(dir)?.samples(from, until)?;
+    let samples = History::open_read_only(dir)?.samples_by_utc(from, until)?;
     let point = |sample: &chronotick_record::Sample| {
         let offset = sample.offset.correction();
         Point {
@@ -226,6 +226,40 @@ mod tests {
         let csv = csv(&points);
         assert_eq!(csv.lines().count(), 2_001);
         assert!(csv.lines().nth(1).unwrap().ends_with(",synced,0,1000000,2000000,2000000"), "{csv:.200}");
+    }
+
+    #[test]
+    fn a_clock_that_is_minutes_off_has_its_whole_past() {
+        use chronotick_clock::{Offset, Rate, RawInstant, State};
+        use chronotick_record::{Keep, Row, Run, Sample, Store};
+        let begin = Timestamp::from_nanos(1_790_000_000_000_000_000);
+        let at = |seconds: i64| begin + Span::from_secs(seconds);
+        let sample = |i: i64| {
+            let system = at(10 * i) - Span::from_secs(600);
+            Row::Sample(Sample {
+                system,
+                raw: RawInstant::from_nanos(i * 10_000_000_000),
+                offset: Offset::between(at(10 * i), system),
+                sigma: Span::ZERO,
+                early: Span::ZERO,
+                late: Span::ZERO,
+                rate: Rate::ZERO,
+                growth: Rate::ZERO,
+                state: State::Synced,
+                source: "ntp".into(),
+                epoch: 0,
+                stepped: false,
+            })
+        };
+        let run =
+            Run { began: begin, ended: begin, boot: 1, version: String::new(), configuration: String::new() };
+        let keep = Keep { everything: Span::from_secs(86_400), summaries: Span::from_secs(86_400) };
+        let dir = tempfile::tempdir().unwrap();
+        let rows: Vec<Row> = (0..60).map(sample).collect();
+        Store::new(dir.path(), run, keep).write(&rows, at(600)).unwrap();
+        let points = points(dir.path(), at(100), at(200)).unwrap();
+        let utc: Vec<Timestamp> = points.iter().map(|point| point.utc).collect();
+        assert_eq!(utc, (10..20).map(|i| at(10 * i)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -24,9 +24,13 @@ pub fn install(service: &Service) -> Result<Plan, Refusal> {
     check(service)?;
     let unit = if service.user.is_some() { USER } else { SYSTEM };
     let mut steps = Vec::new();
-    if !is_packaged(service) {
+    let path = directory(service).join(UNIT);
+    if is_packaged(service) {
+        // One from an earlier installation would stand before the package's.
+        steps.push(Step::Remove { path, with_dir: false });
+    } else {
         let text = unit.replace(PROGRAM, &service.program.display().to_string());
-        steps.push(Step::Write { path: directory(service).join(UNIT), text });
+        steps.push(Step::Write { path, text });
     }
     match different(service) {
         Some(text) => steps.push(Step::Write { path: drop_in(service), text }),
@@ -239,6 +243,20 @@ mod tests {
         assert_eq!(path, Path::new("/home/u/.config/systemd/user/chronotick.service"));
         assert!(text.contains("\nExecStart=/home/u/.cargo/bin/chronotick run\n"), "{text}");
         assert!(plan.to_string().contains("systemctl --user enable"), "{plan}");
+    }
+
+    #[test]
+    fn nothing_stands_before_the_unit_of_the_package() {
+        let image = tempfile::tempdir().unwrap();
+        let units = image.path().join("usr/lib/systemd/system");
+        fs::create_dir_all(&units).unwrap();
+        fs::write(units.join(UNIT), SYSTEM).unwrap();
+        let root = Some(image.path().to_owned());
+        let plan = install(&Service { program: PROGRAM.into(), root, ..machine() }).unwrap();
+        assert_eq!(written(&plan), []);
+        let older = image.path().join("etc/systemd/system").join(UNIT);
+        let removed = |step: &Step| matches!(step, Step::Remove { path, with_dir: false } if *path == older);
+        assert!(plan.0.iter().any(removed), "{plan}");
     }
 
     #[test]

@@ -60,11 +60,8 @@ impl Claims {
     /// The claims as of `now`.
     pub fn at(now: RawInstant, claims: impl Iterator<Item = Claim>) -> Claims {
         let intervals: Vec<Interval> = claims.map(|claim| claim.at(now)).collect();
-        let mut lows: Vec<i128> = intervals.iter().filter_map(|(low, _)| *low).collect();
-        let mut highs: Vec<i128> = intervals.iter().filter_map(|(_, high)| *high).collect();
-        lows.sort_unstable();
-        highs.sort_unstable();
-        let majority = majority(&intervals, &lows, &highs);
+        let (lows, highs) = ends(intervals.iter());
+        let majority = majority(&intervals);
         Claims { intervals, lows, highs, majority }
     }
 
@@ -79,7 +76,7 @@ impl Claims {
         let before = low.map_or(0, |low| self.highs.partition_point(|high| *high < low));
         let after = high.map_or(0, |high| self.lows.len() - self.lows.partition_point(|low| *low <= high));
         // A node that contradicts itself counts as one that contradicts one other.
-        let crossed = low.zip(high).is_some_and(|(low, high)| low > high);
+        let crossed = is_crossed(&(low, high));
         let outvoted = self.majority.is_some_and(|majority| apart((low, high), majority) || crossed);
         let furthest = (self.lows.last().copied(), self.highs.first().copied());
         let missed = if outvoted { self.majority.unwrap_or(furthest) } else { furthest };
@@ -106,8 +103,24 @@ fn gap((low, high): Interval, (other_low, other_high): Interval) -> i128 {
     between(low, other_high).max(between(other_low, high))
 }
 
+/// Whether the claim contradicts itself, so that it contains no instant.
+fn is_crossed((low, high): &Interval) -> bool {
+    low.zip(*high).is_some_and(|(low, high)| low > high)
+}
+
+/// Where intervals begin and where they end, each in order.
+fn ends<'a>(intervals: impl Iterator<Item = &'a Interval>) -> (Vec<i128>, Vec<i128>) {
+    let (lows, highs): (Vec<_>, Vec<_>) = intervals.copied().unzip();
+    let [mut lows, mut highs] = [lows, highs].map(|ends| ends.into_iter().flatten().collect::<Vec<i128>>());
+    lows.sort_unstable();
+    highs.sort_unstable();
+    (lows, highs)
+}
+
 /// From the first to the last instant that more than half of the claims contain.
-fn majority(intervals: &[Interval], lows: &[i128], highs: &[i128]) -> Option<Interval> {
+fn majority(intervals: &[Interval]) -> Option<Interval> {
+    // One that contains nothing counts among all, and ends nothing that it has not begun.
+    let (lows, highs) = ends(intervals.iter().filter(|interval| !is_crossed(interval)));
     let open = intervals.iter().filter(|(low, _)| low.is_none()).count();
     // How many contain an instant: those that have begun by then, less those that have ended before it.
     let containing =
@@ -171,6 +184,20 @@ mod tests {
         let early = Claim { low: Some((raw(0), SECOND)), high: None };
         let (_, verdicts) = judged(&[around(0, 10), around(1, 10), early]);
         assert!(verdicts[2].outvoted && verdicts[2].contradicts == 2);
+    }
+
+    #[test]
+    fn a_claim_that_contradicts_itself_makes_no_majority_and_breaks_none() {
+        let crossed = |low: i64, high: i64| Claim { low: Some((raw(0), low)), high: Some((raw(0), high)) };
+        // The first ends before anything begins.
+        let (all, verdicts) = judged(&[crossed(SECOND, -SECOND), around(0, 10), around(5, 10)]);
+        assert!(all.has_majority());
+        assert_eq!(verdicts.iter().map(|v| v.outvoted).collect::<Vec<_>>(), [true, false, false]);
+        let (all, _) = judged(&[crossed(SECOND, -SECOND), around(0, 10)]);
+        assert!(!all.has_majority());
+        // More have ended than have begun.
+        let (all, _) = judged(&[crossed(0, -SECOND), crossed(SECOND, -SECOND)]);
+        assert!(!all.has_majority());
     }
 
     #[test]
