@@ -66,6 +66,12 @@ fn main() {
     println!("what is claimed has grown to {grown}");
     assert!(grown > Span::from_millis(10), "an error that nobody renews grows");
 
+    // More than the kernel takes as a frequency is in the length of its tick, which the next order has to set right.
+    let kernel = clock.run(&course(700.0, Span::ZERO, true)).expect("runs");
+    assert!((kernel.frequency.as_ppm() - 700.0).abs() < 0.01, "{kernel:?}");
+    let before = lag();
+    wait(10);
+    expect("700 ppm for 10 s", lag() - before, Span::from_millis(7), Span::from_micros(200));
     clock.run(&course(200.0, Span::ZERO, true)).expect("runs");
     let before = lag();
     wait(20);
