@@ -314,19 +314,22 @@ impl Estimator {
     /// Whether most of the other paths are slow at the moment, as this one may be: what delays all of them is a queue
     /// before the first fork, not another route.
     fn others_are_raised(&self, slot: usize) -> bool {
-        let others = self.paths.iter().enumerate().filter(|(other, _)| *other != slot);
         let (mut raised, mut all) = (0, 0);
-        for path in others.filter_map(|(_, path)| path.as_ref()) {
+        for (_, path) in self.followed().filter(|(other, _)| *other != slot) {
             raised += usize::from(path.routes.raised());
             all += 1;
         }
         all > 0 && 2 * raised >= all
     }
 
+    /// The paths that are followed, each with its slot.
+    fn followed(&self) -> impl Iterator<Item = (usize, &PathState)> {
+        self.paths.iter().enumerate().filter_map(|(slot, path)| Some((slot, path.as_ref()?)))
+    }
+
     /// The path to a source, with its slot.
     fn known_path(&self, source: SourceId) -> Option<(usize, &PathState)> {
-        let mut taken = self.paths.iter().enumerate().filter_map(|(slot, path)| Some((slot, path.as_ref()?)));
-        taken.find(|(_, path)| path.source == source)
+        self.followed().find(|(_, path)| path.source == source)
     }
 
     /// The slot of a source, or a free one; if all are taken, that of the path which has been silent for longest, if that
@@ -340,8 +343,7 @@ impl Estimator {
         let goes = |path: &PathState| {
             now - path.newest > SILENT || preferred && !self.preferred.contains(&path.source)
         };
-        let taken = self.paths.iter().enumerate().filter_map(|(slot, path)| Some((slot, path.as_ref()?)));
-        let (slot, _) = taken.filter(|(_, path)| goes(path)).min_by_key(|(_, path)| path.newest)?;
+        let (slot, _) = self.followed().filter(|(_, path)| goes(path)).min_by_key(|(_, path)| path.newest)?;
         self.paths[slot] = None;
         Some(slot)
     }

@@ -32,11 +32,8 @@ pub(super) fn replay(options: &Replay) -> Result<ExitCode, Failure> {
     if !traced.is_empty() {
         let Show { report, plots, .. } = &options.show;
         if !other.is_empty() || options.ticks.is_some() || report.is_some() || plots.is_some() {
-            return Err(
-                "a debug trace is replayed by itself, without ticks, report or plots: leave the rest to \
-                        another call"
-                    .into(),
-            );
+            let alone = "a debug trace is replayed by itself, without ticks, report or plots";
+            return Err(format!("{alone}: leave the rest to another call").into());
         }
         return again(&traced, options.show.json);
     }

@@ -260,7 +260,7 @@ fn states(fleet: &Fleet, seen: &[Outcome<Seen>]) -> String {
         Ok(seen) => {
             let clock = seen.status.as_ref().and_then(|status| status.clock.as_ref());
             let sources = seen.status.as_ref().map(|status| {
-                let trusted = status.sources.iter().filter(|source| source.verdict == "trusted").count();
+                let trusted = status.sources.iter().filter(|source| source.is_trusted()).count();
                 format!("{trusted} of {}", status.sources.len())
             });
             let known = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or_else(|| "-".into());

@@ -82,7 +82,7 @@ impl WarmUp {
 
 /// The clock in one line.
 pub(super) fn summary(snapshot: &Snapshot) -> String {
-    let trusted = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count();
+    let trusted = snapshot.sources.iter().filter(|s| s.is_trusted()).count();
     let sources = format!("{trusted} of {} sources trusted", snapshot.sources.len());
     match &snapshot.clock {
         Some(clock) => {

@@ -74,7 +74,7 @@ impl Point {
             rate_sigma_ppm: clock.map(|c| c.rate_sigma_ppm),
             rms_offset_ns: clock.map(|c| c.rms_offset_ns),
             temperature_celsius: snapshot.temperature_celsius,
-            sources_trusted: Some(snapshot.sources.iter().filter(|s| s.verdict == "trusted").count()),
+            sources_trusted: Some(snapshot.sources.iter().filter(|s| s.is_trusted()).count()),
             sources_total: Some(snapshot.sources.len()),
             simulation: snapshot.simulation,
             utc_ns,

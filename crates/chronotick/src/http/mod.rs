@@ -117,7 +117,6 @@ impl Server {
     }
 }
 
-/// What answers are made from, and everything that can be asked for.
 /// Whether a server with these settings would start, as far as that can be told without one.
 ///
 /// # Errors
@@ -126,6 +125,7 @@ pub(crate) fn check(settings: &config::Http) -> Result<(), StartError> {
     settings.listen.map_or(Ok(()), |_| Guard::new(settings).map(|_| ()))
 }
 
+/// What answers are made from, and everything that can be asked for.
 fn routes(settings: &config::Http, subject: Subject, more: Router) -> Result<(Shared, Router), StartError> {
     let guard = Arc::new(Guard::new(settings)?);
     let served = Arc::new(Served {

@@ -96,9 +96,8 @@ impl Explained {
         let (early, late) =
             (reading.map(|r| r.estimate - r.earliest), reading.map(|r| r.latest - r.estimate));
         let mut views: Vec<&SourceView> = snapshot.sources.iter().collect();
-        let rank = |s: &SourceView| {
-            (!s.best, s.verdict != "trusted", s.bound.as_ref().map_or(i64::MAX, BoundView::width))
-        };
+        let rank =
+            |s: &SourceView| (!s.best, !s.is_trusted(), s.bound.as_ref().map_or(i64::MAX, BoundView::width));
         views.sort_by_key(|s| rank(s));
         let basis = door.basis(present.state, present.reason, present.known).name();
         let mut explanation = vec![format!("State {}: {}.", present.state, present.reason)];

@@ -128,7 +128,7 @@ impl Status {
             average_latency_ms,
             memory_usage_mb: known.filter(|s| s.memory_bytes > 0).map(|s| s.memory_bytes as f64 / 1e6),
             uptime_seconds: known.map(|s| s.uptime_seconds),
-            sources_trusted: known.map(|s| s.sources.iter().filter(|x| x.verdict == "trusted").count()),
+            sources_trusted: known.map(|s| s.sources.iter().filter(|x| x.is_trusted()).count()),
             sources_total: known.map(|s| s.sources.len()),
             models: known.map(|s| s.models.iter().map(Forecaster::of).collect()),
             last_error: failure.or_else(|| known.and_then(trouble)),

@@ -12,7 +12,7 @@ pub use endpoint::{Address, BadAddress, Endpoint, EndpointError, PATIENCE, Probl
 pub use known::{KNOWN, Known};
 pub use reference::Reference;
 
-use chronotick_tsfm::{Abilities, Forecast, ForecastError, Forecaster, OpenError, Task};
+use chronotick_tsfm::{Abilities, Family, Forecast, ForecastError, Forecaster, OpenError, Task};
 
 /// The name of the model that comes with the program.
 pub const EMBEDDED: &str = "foresight";
@@ -54,6 +54,11 @@ impl Model {
             Model::Local(forecaster) => forecaster.family().to_string(),
             Model::Endpoint(endpoint) => endpoint.name().to_owned(),
         }
+    }
+
+    /// Whether it was made to correct the forecast of the filter bank.
+    pub fn corrects(&self) -> bool {
+        matches!(self, Model::Local(model) if model.family() == Family::Foresight)
     }
 
     /// What it can do.

@@ -5,6 +5,7 @@ pub mod launchd;
 pub mod notify;
 pub mod systemd;
 
+use crate::replace::replace;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -230,9 +231,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::NotFound)?;
     fs::create_dir_all(dir)?;
     // In one step: the manager never reads half a file.
-    let fresh = path.with_extension("new");
-    fs::write(&fresh, text)?;
-    fs::rename(&fresh, path)
+    replace(path, text.as_bytes())
 }
 
 fn remove(path: &Path, with_dir: bool) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use super::super::args::Bench;
 use super::super::{Failure, say};
 use crate::models::Model;
-use chronotick_tsfm::{Covariate, Family, Levels, Task};
+use chronotick_tsfm::{Covariate, Levels, Task};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ pub(super) fn execute(options: &Bench) -> Result<(), Failure> {
         Levels::Between(_) | Levels::Any => vec![0.1, 0.5, 0.9],
     };
     // One that corrects another's forecast does so for as many steps as it was trained for.
-    let corrects = matches!(&model, Model::Local(local) if local.family() == Family::Foresight);
+    let corrects = model.corrects();
     let given = |n: Option<u32>, otherwise| n.map_or(otherwise, |n| n as usize);
     let questions = match (options.context, options.horizon) {
         (context, horizon) if corrects => {

@@ -47,7 +47,7 @@ pub(super) fn status(snapshot: &Snapshot, reading: &Reading) -> String {
             line("Leap second", format!("{} announced", clock.leap));
         }
     }
-    let trusted = snapshot.sources.iter().filter(|s| s.verdict == "trusted").count();
+    let trusted = snapshot.sources.iter().filter(|s| s.is_trusted()).count();
     line("Sources", format!("{trusted} of {} trusted", snapshot.sources.len()));
     for name in &snapshot.unresolved {
         line("", format!("not resolved: {name}"));

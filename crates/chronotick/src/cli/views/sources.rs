@@ -35,7 +35,7 @@ const fn standing(mark: char, letter: char, why: &'static str) -> Standing {
 
 pub(super) fn standing_of(source: &SourceView, all: &[SourceView]) -> Standing {
     let has = |source: &SourceView, option: &str| source.options.iter().any(|o| o == option);
-    let preferred = |s: &SourceView| s.verdict == "trusted" && has(s, "prefer");
+    let preferred = |s: &SourceView| s.is_trusted() && has(s, "prefer");
     match source.verdict.as_str() {
         "unselected" => standing('?', 'N', "it was configured to have no say (noselect)"),
         "trusted" if source.reach == 0 => standing(

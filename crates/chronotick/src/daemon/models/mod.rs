@@ -16,7 +16,7 @@ use crate::snapshot::ModelView;
 use crate::trace::Line;
 use chronotick_core::{Conditions, Forecast, Member, Outlook, Prospect, RawInstant, Span};
 use chronotick_os::yield_to_others;
-use chronotick_tsfm::{Abilities, Family, Task};
+use chronotick_tsfm::{Abilities, Task};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -63,7 +63,7 @@ impl Forecasts for Model {
         answer.into_iter().flatten().next().ok_or_else(|| "it answered nothing".into())
     }
     fn corrects(&self) -> bool {
-        matches!(self, Model::Local(model) if model.family() == Family::Foresight)
+        Model::corrects(self)
     }
     fn foresee(&self, prospect: &Prospect) -> Result<Forecast, String> {
         match self {
